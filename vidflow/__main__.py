@@ -1,0 +1,5 @@
+"""``python -m vidflow`` is the command line."""
+
+from vidflow.cli.main import main
+
+main()

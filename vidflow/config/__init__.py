@@ -1,0 +1,1 @@
+"""TOML configs: pydantic models (one file per section), loading, inheritance and overrides."""

@@ -1,0 +1,111 @@
+"""Where packed data sets lie: a storage reads names below one root.
+
+Local folders so far; an address of a scheme that is not known is refused by name.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from vidflow.errors import StorageError
+
+
+class Storage(Protocol):
+    """Read access to the files below one root. All errors are ``StorageError`` and name the full address."""
+
+    root: str
+
+    def address(self, name: str) -> str:
+        """The full path or URL of a name, for messages."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def size(self, name: str) -> int:
+        """Bytes."""
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes ``[offset, offset + length)``; a shorter file is an error, never a shorter answer."""
+        ...
+
+    def open(self, name: str, offset: int = 0, length: int | None = None) -> BinaryIO:
+        """A stream over ``[offset, offset + length)``."""
+        ...
+
+
+class _Range(io.RawIOBase):
+    """The bytes ``[offset, offset + length)`` of an open file, as a file of its own."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int, address: str) -> None:
+        self.file, self.left, self.address = file, length, address
+        file.seek(offset)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = self.file.readinto(memoryview(buffer)[: min(len(buffer), self.left)])  # type: ignore[attr-defined]
+        if not count and self.left and len(buffer):
+            raise StorageError(f"{self.address}: ends {self.left} bytes early; run `vidflow verify` and pack the shard again")
+        self.left -= count
+        return int(count)
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+class LocalStorage:
+    """A folder on a file system."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.fspath(root)
+
+    def address(self, name: str) -> str:
+        return str(Path(self.root) / name)
+
+    def exists(self, name: str) -> bool:
+        return Path(self.address(name)).is_file()
+
+    def size(self, name: str) -> int:
+        try:
+            return Path(self.address(name)).stat().st_size
+        except OSError as error:
+            raise StorageError(f"{self.address(name)}: {error.strerror}") from error
+
+    def _file(self, name: str) -> BinaryIO:
+        try:
+            return Path(self.address(name)).open("rb", buffering=0)  # type: ignore[return-value]
+        except OSError as error:
+            raise StorageError(f"{self.address(name)}: {error.strerror}") from error
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        with self._file(name) as file:
+            file.seek(offset)
+            if length is None:
+                return file.read()
+            data = file.read(length)
+            while len(data) < length and (more := file.read(length - len(data))):
+                data += more
+        if len(data) < length:
+            raise StorageError(
+                f"{self.address(name)}: has no bytes [{offset}, {offset + length}), it ends at {offset + len(data)}; "
+                "run `vidflow verify` and pack the shard again"
+            )
+        return data
+
+    def open(self, name: str, offset: int = 0, length: int | None = None) -> BinaryIO:
+        if length is None:
+            length = self.size(name) - offset
+        return io.BufferedReader(_Range(self._file(name), offset, length, self.address(name)), 1 << 20)
+
+
+def open_storage(root: str | os.PathLike[str]) -> Storage:
+    """The storage of a root: a local path, or ``scheme://...`` for the schemes that are known."""
+    text = os.fspath(root)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme != "file":
+        raise StorageError(f"{text}: no storage for {scheme}://; use a local path")
+    return LocalStorage(text.removeprefix("file://"))
