@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 
@@ -35,7 +36,10 @@ class Batch:
         """int64 [B], or float32 [B, K] for multi-label sets."""
         return self.targets["labels"]
 
-    def to(self, device: object, non_blocking: bool = True) -> "Batch":
+    def to(self, device: "torch.device | str", non_blocking: bool = True) -> "Batch":
         """The same batch with inputs and targets on a device; ids, indices and padding stay on the host."""
-        move = lambda values: {k: v.to(device, non_blocking=non_blocking) for k, v in values.items()}  # noqa: E731
-        return replace(self, inputs=move(self.inputs), targets=move(self.targets))
+
+        def moved(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.to(device, non_blocking=non_blocking) for name, value in values.items()}
+
+        return replace(self, inputs=moved(self.inputs), targets=moved(self.targets))

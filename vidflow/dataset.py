@@ -73,18 +73,23 @@ class PackedDataset:
         storage = open_storage(root)
         where = storage.address(FILE_NAME)
         if not storage.exists(FILE_NAME):
-            raise DataError(f"{where}: no such file; pack a data set first: vidflow shard --src DIR --out {os.fspath(root)}")
+            raise DataError(
+                f"{where}: no such file; pack a data set first: vidflow shard --src DIR --out {os.fspath(root)}"
+            )
         try:
             values = json.loads(storage.read(FILE_NAME))
         except ValueError as error:
             raise DataError(f"{where}: not JSON ({error}); pack the data set again") from error
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
-            raise DataError(f"{where}: schema version {version}, this vidflow reads {SCHEMA_VERSION}; pack the data set again")
+            raise DataError(
+                f"{where}: schema version {version}, this vidflow reads {SCHEMA_VERSION}; pack the data set again"
+            )
         try:
             return cls(storage, DatasetInfo.model_validate(values))
         except ValidationError as error:
-            raise DataError(f"{where}: {error}; pack the data set again") from error
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise DataError(f"{where}: {problems}; pack the data set again") from error
 
     @cached_property
     def table(self) -> pa.Table:
@@ -95,7 +100,8 @@ class PackedDataset:
         expected = sum(shard.num_samples for shard in self.info.shards)
         if len(table) != expected:
             raise DataError(
-                f"{self.storage.address(name)}: {len(table)} rows, but dataset.json counts {expected} samples; pack the data set again"
+                f"{self.storage.address(name)}: {len(table)} rows, "
+                f"but dataset.json counts {expected} samples; pack the data set again"
             )
         return table
 

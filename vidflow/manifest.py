@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,12 @@ from vidflow.schema import SCHEMA_VERSION, Location, SampleRecord, VideoInfo
 
 FILE_NAME = "manifest.parquet"
 
-_LISTS = {"labels": pa.list_(pa.int32()), "key_frames": pa.list_(pa.int32()), "pts": pa.list_(pa.int64()), "time_base": pa.list_(pa.int32())}
+_LISTS = {
+    "labels": pa.list_(pa.int32()),
+    "key_frames": pa.list_(pa.int32()),
+    "pts": pa.list_(pa.int64()),
+    "time_base": pa.list_(pa.int32()),
+}
 _INT64 = {"offset", "length", "data_offset", "data_length", "pts_start", "pts_step"}
 _SAMPLE_FIELDS = [name for name in SampleRecord.model_fields if name not in ("schema_version", "video")]
 _VIDEO_FIELDS = list(VideoInfo.model_fields)
@@ -63,10 +69,12 @@ def from_row(row: dict[str, typing.Any]) -> tuple[SampleRecord, Location]:
     """The inverse of ``to_row``; the values were validated when they were written."""
     video = None
     if row["codec"] is not None:
-        values = {name: tuple(row[name]) if name in _LISTS and row[name] is not None else row[name] for name in _VIDEO_FIELDS}
-        video = VideoInfo.model_construct(**values)
-    sample = {name: tuple(row[name]) if name in _LISTS else row[name] for name in _SAMPLE_FIELDS}
-    record = SampleRecord.model_construct(schema_version=SCHEMA_VERSION, video=video, **sample)
+        values: dict[str, typing.Any] = {
+            name: tuple(row[name]) if name in _LISTS and row[name] is not None else row[name] for name in _VIDEO_FIELDS
+        }
+        video = VideoInfo.model_construct(None, **values)
+    sample: dict[str, typing.Any] = {name: tuple(row[name]) if name in _LISTS else row[name] for name in _SAMPLE_FIELDS}
+    record = SampleRecord.model_construct(None, schema_version=SCHEMA_VERSION, video=video, **sample)
     return record, Location.model_construct(**{name: row[name] for name in _LOCATION_FIELDS})
 
 
@@ -83,10 +91,13 @@ def read_table(source: Path | typing.BinaryIO, where: str) -> pa.Table:
     try:
         table = pq.read_table(source)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{where}: not a readable Parquet manifest ({error}); pack the data set again") from error
+        reason = str(error).strip()
+        raise DataError(f"{where}: not a readable Parquet manifest ({reason}); pack the data set again") from error
     version = (table.schema.metadata or {}).get(b"vidflow_schema_version", b"none").decode()
     if version != str(SCHEMA_VERSION):
-        raise DataError(f"{where}: schema version {version}, this vidflow reads {SCHEMA_VERSION}; pack the data set again")
+        raise DataError(
+            f"{where}: schema version {version}, this vidflow reads {SCHEMA_VERSION}; pack the data set again"
+        )
     missing = [name for name in SCHEMA.names if name not in table.schema.names]
     if missing:
         raise DataError(f"{where}: no column {', '.join(missing)}; pack the data set again")
@@ -105,9 +116,10 @@ def query(table: pa.Table, where: str) -> list[int]:
     columns = [name for name in table.schema.names if name not in _LISTS]
     frame: pd.DataFrame = table.select(columns).to_pandas()
     try:
-        kept = frame.query(where, engine="python")
-    except Exception as error:  # noqa: BLE001 -- pandas raises anything from SyntaxError to KeyError for a bad expression
+        # Not frame.query: a column of numbers would silently count as row positions. Nothing but columns is in scope.
+        kept = frame.eval(where, engine="python", local_dict={}, global_dict={})
+    except Exception as error:
         raise DataError(f"where = {where!r} does not work ({error}); the columns are {', '.join(columns)}") from error
-    if not isinstance(kept, pd.DataFrame):
-        raise DataError(f"where = {where!r} is no condition; write one such as 'duration > 2'")
-    return [int(i) for i in kept.index]
+    if not isinstance(kept, pd.Series) or kept.dtype != bool:
+        raise DataError(f"where = {where!r} is no condition on the samples; write one such as 'duration > 2'")
+    return [int(i) for i in np.flatnonzero(kept.to_numpy())]

@@ -19,7 +19,7 @@ class Frozen(BaseModel):
 
 
 class VideoInfo(Frozen):
-    """What decoding the whole stream once has shown. Header values are never copied here, except where the name says so.
+    """What decoding the whole stream once has shown. Header values are not copied here, except where the name says so.
 
     Frame ``i`` is the ``i``-th frame in presentation order, counted from 0 over the frames that really decode.
     """
@@ -37,7 +37,7 @@ class VideoInfo(Frozen):
     """Index of the stream in the container; cover art and thumbnails are passed over."""
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    """Size in pixels as people see it: after ``rotation``. Pixels are taken as they are stored, not stretched by the SAR."""
+    """Size in pixels as people see it: after ``rotation``. Pixels are taken as stored, not stretched by the SAR."""
     rotation: Literal[0, 90, 180, 270] = 0
     """Degrees by which a decoded frame must still be turned clockwise to stand upright."""
     sample_aspect_ratio: float = Field(default=1.0, gt=0)
@@ -59,6 +59,8 @@ class VideoInfo(Frozen):
     """Frames at which decoding may start: seeking there and decoding gives this frame and all later ones unharmed."""
     seekable: bool = True
     """False: seeking was seen to land wrong, or time stamps are missing; decode from the start and count."""
+    reorder_depth: int = Field(default=0, ge=0)
+    """Frames that the decoder must hold back to order them; its own guess from the first packets can be too small."""
     has_audio: bool = False
     num_damaged: int = Field(default=0, ge=0)
     """Frames that the decoder could not restore and that the policy ``conceal`` kept or left out."""
@@ -82,11 +84,11 @@ class VideoInfo(Frozen):
 
     @cached_property
     def timestamps(self) -> np.ndarray:
-        """int64 [N], time stamps of all frames in ``time_base`` units; frame numbers / fps where the stream has none."""
+        """int64 [N], time stamps of all frames in ``time_base`` units; number / fps where the stream has none."""
         if self.pts is not None:
             return np.asarray(self.pts, np.int64)
         if self.pts_step is not None:
-            return self.pts_start + self.pts_step * np.arange(self.num_frames, dtype=np.int64)
+            return np.arange(self.num_frames, dtype=np.int64) * self.pts_step + self.pts_start
         unit = self.time_base[0] / self.time_base[1]
         return np.round(np.arange(self.num_frames) / self.fps / unit).astype(np.int64)
 
@@ -114,7 +116,7 @@ class SampleRecord(Frozen):
 
 
 class Location(Frozen):
-    """Where a sample's bytes lie: ``[offset, offset + length)`` of the shard is its tar members, headers and padding included."""
+    """Where a sample's bytes lie: ``[offset, offset + length)`` of the shard, tar headers and padding included."""
 
     shard: str
     offset: int = Field(ge=0)

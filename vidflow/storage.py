@@ -48,7 +48,9 @@ class _Range(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         count = self.file.readinto(memoryview(buffer)[: min(len(buffer), self.left)])  # type: ignore[attr-defined]
         if not count and self.left and len(buffer):
-            raise StorageError(f"{self.address}: ends {self.left} bytes early; run `vidflow verify` and pack the shard again")
+            raise StorageError(
+                f"{self.address}: ends {self.left} bytes early; run `vidflow verify` and pack the shard again"
+            )
         self.left -= count
         return int(count)
 

@@ -5,7 +5,7 @@ Every choice here only decides the *plan* of a sample (``vidflow.pipelines.plan`
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vidflow.schema import Frozen
 
@@ -23,7 +23,7 @@ class SegmentSampling(Frozen):
 
 
 class ClipSampling(Frozen):
-    """Clips of ``length`` frames, ``interval`` source frames apart, spread evenly (test) or placed at random (training)."""
+    """Clips of ``length`` frames, ``interval`` source frames apart, spread evenly (test) or at random (training)."""
 
     kind: Literal["clips"] = "clips"
     length: int = Field(gt=0)
@@ -38,7 +38,7 @@ class ClipSampling(Frozen):
 
 
 class DenseSampling(Frozen):
-    """Frames at equal distances inside one window; tests average over windows at several starts (TSM's dense sampling)."""
+    """Frames at equal distances inside one window; tests average windows at several starts (TSM's dense sampling)."""
 
     kind: Literal["dense"] = "dense"
     num_segments: int = Field(default=8, gt=0)
@@ -48,6 +48,12 @@ class DenseSampling(Frozen):
     num_starts: int = Field(default=10, gt=0)
     """Clips in tests; training draws one window."""
     random: bool = False
+
+    @model_validator(mode="after")
+    def _window_holds_the_segments(self) -> "DenseSampling":
+        if self.window < self.num_segments:
+            raise ValueError(f"window ({self.window}) must be at least num_segments ({self.num_segments})")
+        return self
 
 
 Sampling = Annotated[SegmentSampling | ClipSampling | DenseSampling, Field(discriminator="kind")]

@@ -1,0 +1,56 @@
+"""Rates from repeated passes: warm up, repeat, take the median."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Throughput of one thing that was timed."""
+
+    clips_per_s: float
+    """Median over the passes."""
+    mb_per_s: float | None
+    """Encoded megabytes (1e6 bytes) per second, where the pass handles encoded data."""
+    passes: tuple[float, ...]
+    """clips/s of each pass, in the order they ran."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One thing to be timed."""
+
+    run: Callable[[], int]
+    """Does the work once and gives the number of clips."""
+    num_bytes: int | None = None
+    """Encoded bytes that one pass handles."""
+
+
+def measure(
+    passes: dict[str, Pass], *, repeats: int, advance: Callable[[str], None] = lambda name: None
+) -> dict[str, Rate]:
+    """Time several things in turns, so that a change of the machine's mood meets all of them.
+
+    Args:
+        repeats: timed passes of each, after one that warms up.
+        advance: called with the name before each pass.
+    """
+    clips_per_s: dict[str, list[float]] = {name: [] for name in passes}
+    counts: dict[str, int] = {}
+    for turn in range(repeats + 1):
+        for name, work in passes.items():
+            advance(name)
+            start = time.perf_counter()
+            counts[name] = work.run()
+            seconds = time.perf_counter() - start
+            if turn:
+                clips_per_s[name].append(counts[name] / seconds)
+    rates = {}
+    for name, values in clips_per_s.items():
+        median = statistics.median(values)
+        num_bytes = passes[name].num_bytes
+        mb_per_s = None if num_bytes is None else num_bytes / 1e6 * median / counts[name]
+        rates[name] = Rate(median, mb_per_s, tuple(values))
+    return rates

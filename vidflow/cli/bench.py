@@ -1,0 +1,113 @@
+"""``vidflow bench``: where the loader's time goes."""
+
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    root: Annotated[str, typer.Argument(help="A packed data set.")],
+    split: Annotated[str, typer.Option(help="Split to read.")] = "train",
+    cfg: Annotated[
+        str | None, typer.Option(help="Use this config's data.train pipeline instead of 8 random frames at 224x224.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Samples per pass.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    threads: Annotated[
+        str | None, typer.Option(help="Numbers of threads to compare, such as 1,2,4. Default: all cores.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes; the median counts.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    executor: Annotated[str, typer.Option(help="auto, dali or reference.")] = "auto",
+    baseline: Annotated[
+        str | None, typer.Option(help="Peers to time in the same run: all, or names such as decord,opencv.")
+    ] = None,
+    src: Annotated[
+        str | None, typer.Option(help="Folder of the original files, for --baseline; copy shards need none.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes of the peers' DataLoader. Default: as many as threads.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time each stage of the loader (read, decode, augment, whole) and name the bottleneck."""
+    from pathlib import Path
+    from typing import get_args
+
+    from rich.table import Table
+
+    from vidflow.bench.baselines import READERS, installed
+    from vidflow.bench.report import run_bench
+    from vidflow.cli.console import out, print_json, progress
+    from vidflow.config.pipeline import ClipPipeline, RandomResizedCrop, SegmentSampling
+    from vidflow.dataset import PackedDataset
+    from vidflow.errors import ConfigError
+    from vidflow.pipelines.executor import ExecutorName
+    from vidflow.pipelines.loader import default_num_threads
+
+    dataset = PackedDataset.open(root)
+    pipeline = ClipPipeline(
+        sampling=SegmentSampling(num_segments=8, random=True), short_side=None, crop=RandomResizedCrop(), flip=0.5
+    )
+    if cfg is not None:
+        from vidflow.config.loading import load_config
+
+        pipeline = load_config(cfg).data.train
+    try:
+        counts = [int(n) for n in threads.split(",")] if threads else [default_num_threads()]
+        if min(counts) < 1:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"--threads {threads}: must be positive numbers such as 1,2,4") from None
+    if executor not in get_args(ExecutorName):
+        raise ConfigError(f"--executor {executor}: must be one of {', '.join(get_args(ExecutorName))}")
+    peers = installed() if baseline == "all" else baseline.split(",") if baseline else []
+    for name in peers:
+        if name not in READERS:
+            raise ConfigError(f"--baseline {name}: must be all or one of {', '.join(READERS)}")
+    num_samples = min(samples, len(dataset.select(split)))
+    with progress("bench", total=(repeats + 1) * (4 * len(counts) + len(peers)), unit="passes") as bar:
+        first = [True]
+
+        def advance(name: str) -> None:
+            if not first[0]:
+                bar.advance(bar.task_ids[0])
+            first[0] = False
+            bar.update(bar.task_ids[0], note=name)
+
+        report = run_bench(
+            dataset,
+            pipeline,
+            split=split,
+            num_samples=num_samples,
+            batch_size=min(batch_size, num_samples),
+            threads=counts,
+            repeats=repeats,
+            device=device,
+            executor=executor,
+            baselines=peers,
+            source=Path(src) if src else None,  # type: ignore[arg-type]
+            num_workers=max(counts) if workers is None else workers,
+            num_cores=default_num_threads(),
+            advance=advance,
+        )
+        bar.advance(bar.task_ids[0])
+    if json:
+        print_json(report.to_dict())
+        return
+    table = Table(title=f"{root} ({report.profile}), {num_samples} samples, batches of {report.batch_size}")
+    for column in ("threads", "stage", "clips/s", "MB/s"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for count, stages in report.by_threads.items():
+        for stage, rate in stages.items():
+            mark = "  <- bottleneck" if (count, stage) == (report.num_threads, report.bottleneck) else ""
+            table.add_row(
+                str(count),
+                stage + mark,
+                f"{rate.clips_per_s:.1f}",
+                "" if rate.mb_per_s is None else f"{rate.mb_per_s:.1f}",
+            )
+    for name, values in report.baselines.items():
+        table.add_row("", f"baseline {name}", f"{values['clips_per_s']:.1f}", f"ours is {values['ratio']:.2f}x")
+    out.print(table)
+    out.print(f"Bottleneck: {report.bottleneck}. {report.advice[0].upper()}{report.advice[1:]}.", markup=False)
