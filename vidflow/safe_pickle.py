@@ -1,19 +1,21 @@
 """Reading pickles of other projects without running what they hold.
 
-A pickle names the classes and functions that its content is made of. Here a name is looked up in a short table and nowhere else:
+A pickle names the classes and functions that its content is made of. Here a name is looked up in a short table and
+nowhere else:
 
 - plain containers, numbers, strings, NumPy arrays and scalars, and torch tensors are made;
-- the logs and settings that mmengine, OmegaConf, Lightning and argparse leave in checkpoints become empty placeholders (``Inert``),
+- the logs and settings that mmengine, OmegaConf, Lightning and argparse leave in checkpoints become empty
+  placeholders (``Inert``),
   since files would be unreadable otherwise although nobody needs that part;
 - everything else stops the reading, by its dotted name, before it is looked up.
 
-``torch.load(weights_only=True)`` has the same idea, but refuses mmengine's checkpoints, and versions of torch before 2.6 could be
-tricked through it by the tar format (CVE-2025-32434), which is refused here.
+``torch.load(weights_only=True)`` has the same idea, but refuses mmengine's checkpoints, and versions of torch before
+2.6 could be tricked through it by the tar format (CVE-2025-32434), which is refused here.
 """
 
-import builtins
 import collections
 import pickle
+import re
 import tarfile
 import types
 import zipfile
@@ -99,12 +101,10 @@ def _inert_class(module: str, name: str) -> type[Inert]:
 
 
 _NUMPY: dict[str, object] = {"_reconstruct": _reconstruct, "scalar": _scalar, "_frombuffer": _frombuffer}
+_BUILTINS: tuple[type, ...] = (set, frozenset, list, dict, tuple, bytearray, complex, slice, int, float, bool)
 # Dotted name -> what it becomes. Python 2's and NumPy 1's names of the same things are in MODULES.
 ADMITTED: dict[str, object] = {
-    **{
-        f"builtins.{name}": getattr(builtins, name)
-        for name in "set frozenset list dict tuple bytearray complex slice int float bool".split()
-    },
+    **{f"builtins.{kind.__name__}": kind for kind in _BUILTINS},
     "collections.OrderedDict": collections.OrderedDict,
     "collections.defaultdict": collections.defaultdict,
     "_codecs.encode": _latin1,
@@ -118,11 +118,9 @@ MODULES = {"__builtin__": "builtins"} | {
     f"numpy.{core}.{module}": f"numpy.{module}" for core in ("core", "_core") for module in ("multiarray", "numeric")
 }
 # Looked up in torch only when a file names them.
-TORCH_NAMES = frozenset(
-    "torch.Size torch.device torch._utils._rebuild_tensor torch._utils._rebuild_tensor_v2 torch._utils._rebuild_parameter".split()
-)
-TORCH_DTYPES = frozenset(
-    "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64 complex128 double float half long int short".split()
+TORCH_NAMES = re.compile(
+    r"torch\.(?:Size|device|_utils\._rebuild_(?:tensor|tensor_v2|parameter)"
+    r"|bool|u?int8|int(?:16|32|64)?|b?float16|float(?:32|64)?|complex(?:64|128)|half|double|short|long)"
 )
 # Logs and settings that training programs leave in their checkpoints.
 INERT_MODULES = (
@@ -152,19 +150,20 @@ class SafeUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         dotted = f"{MODULES.get(module, module)}.{name}"
         if dotted in ADMITTED:
             return ADMITTED[dotted]
-        if dotted in TORCH_NAMES or (module == "torch" and name in TORCH_DTYPES):
+        if TORCH_NAMES.fullmatch(dotted):
             import torch
 
             return getattr(torch._utils if module == "torch._utils" else torch, name)
         if module.split(".")[0] in INERT_MODULES or dotted in INERT_NAMES:
             return _inert_class(module, name)
-        raise _RefusedError(f"{module}.{name}")
+        raise _RefusedError(dotted if module == "__builtin__" else f"{module}.{name}")
 
     def load_build(self) -> None:
-        state, target = self.stack.pop(), self.stack[-1]
+        stack: list[Any] = self.stack  # type: ignore[attr-defined]
+        state, target = stack.pop(), stack[-1]
         if isinstance(target, np.dtype):
             _check_dtype_state(target, state)
-            target.__setstate__(state)
+            target.__setstate__(state)  # type: ignore[attr-defined]
         elif isinstance(target, np.ndarray):
             target.__setstate__(state)
         elif isinstance(target, collections.OrderedDict):
@@ -175,14 +174,16 @@ class SafeUnpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
         elif not isinstance(target, Inert):
             raise _RefusedError(f"a state for {type(target).__module__}.{type(target).__qualname__}")
 
-    dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BUILD[0]] = load_build  # type: ignore[assignment]
 
 
 def _check_dtype_state(dtype: "np.dtype[Any]", state: Any) -> None:
-    """A state may change the byte order and nothing else: flags and sizes of one's own would let arrays point anywhere."""
-    order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+    """A state may change the byte order and nothing else: flags and sizes of one's own would let arrays point
+    anywhere."""
+    order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
     expected: Any = dtype.newbyteorder(order).__reduce__()[2]
-    if tuple(state[2:]) != tuple(expected[2:]) or state[0] != expected[0]:
+    # The ninth entry, of times only, is their unit.
+    if len(state) != len(expected) or tuple(state[2:8]) != tuple(expected[2:8]) or state[0] != expected[0]:
         raise _RefusedError(f"a NumPy type with the state {state!r}")
 
 
@@ -224,19 +225,22 @@ def load(source: str | Path | BinaryIO, *, where: str | None = None, error: type
 
 
 def load_torch(path: str | Path, *, error: type[VidflowError] = WeightsError) -> object:
-    """The content of a file of ``torch.save``, in its format of today (zip) or before torch 1.6, with tensors on the CPU.
+    """The content of a file of ``torch.save`` (zip, or the format before torch 1.6), with tensors on the CPU.
 
     Args:
         error: the class of the errors that are raised.
 
     Raises:
-        WeightsError: the file is damaged, is TorchScript or a tar, or holds anything but tensors and plain data (objects of
-            ``INERT_MODULES`` come back as ``Inert``); nothing of it is run.
+        WeightsError: the file is damaged, is TorchScript or a tar, or holds anything but tensors and plain data
+            (objects of ``INERT_MODULES`` come back as ``Inert``); nothing of it is run.
     """
     import torch
 
     path = Path(path)
-    advice = "If you trust the file, load it where it was made and save its weights alone: torch.save(checkpoint['state_dict'], path)"
+    advice = (
+        "If you trust the file, load it where it was made and save its weights alone: "
+        "torch.save(checkpoint['state_dict'], path)"
+    )
     module: Any = types.SimpleNamespace(
         __name__="vidflow.safe_pickle",
         Unpickler=SafeUnpickler,

@@ -1,0 +1,1 @@
+"""Backbones: frames to feature maps."""

@@ -1,0 +1,94 @@
+"""Our TSN and TSM against MMAction2 1.2.0: the same weights through our conversion, the same input, the same scores.
+
+``VIDFLOW_PARITY`` names another folder of reference files, of which all that are listed here are compared.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidflow.models import MODELS, build_model
+from vidflow.models.weights import load_weights
+
+HERE = Path(__file__).parents[1] / "data" / "parity"
+FOLDER = Path(os.environ.get("VIDFLOW_PARITY", HERE))
+# Reference -> our model, its classes and input channels.
+CASES = {
+    "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-r50", 400, 3),
+    "tsn_imagenet-pretrained-r50_8xb32-1x1x8-50e_sthv2-rgb": ("tsn-r50", 174, 3),
+    "tsn_imagenet-pretrained-r50_8xb32_5x1x3-110e_kinetics400-flow": ("tsn-r50", 400, 10),
+    "tsn_imagenet-pretrained-r101_8xb32-1x1x8-100e_kinetics400-rgb": ("tsn-r101", 400, 3),
+    "tsn_imagenet-pretrained-rn101-32x4d_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-rx101-32x4d", 400, 3),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb": ("tsm-r50", 400, 3),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb": ("tsm-r50", 400, 3),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r50", 174, 3),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb": ("tsm-r50", 174, 3),
+    "tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r101", 174, 3),
+}
+QUICK = (
+    "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb",
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb",
+)
+PRESENT = [name for name in CASES if (FOLDER / f"{name}.json.gz").is_file()]
+
+
+def test_the_folder_holds_references_for_both_families():
+    assert {name[:3] for name in PRESENT} == {"tsn", "tsm"}
+
+
+@pytest.mark.parametrize(
+    "config", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESENT]
+)
+def test_scores_equal_the_reference(config, load_reference, tmp_path):
+    name, num_classes, in_channels = CASES[config]
+    reference = load_reference(FOLDER / f"{config}.json.gz")
+    torch.save(reference.checkpoint(), tmp_path / "reference.pth")
+    model = build_model(name, num_classes=num_classes, in_channels=in_channels)
+    report = load_weights(model, tmp_path / "reference.pth", mode="strict")
+    assert (report.missing, report.unexpected, report.mismatched) == ((), (), ())
+    assert report.origin == "mmaction2"
+    assert sum(p.numel() for p in model.parameters()) == reference.num_params
+    frames = reference.input()  # [B, T, C, H, W]
+    clips = frames.transpose(1, 2).unsqueeze(1)  # -> [B, V=1, C, T, H, W]
+    with torch.inference_mode():
+        scores = model.double().eval().logits(clips.double())
+    reference.assert_output(scores[:, 0])
+
+
+# The authors of MMAction2 publish rounded counts; these are the exact ones of its 1.2.0 models.
+@pytest.mark.parametrize(
+    ("name", "num_classes", "num_params"),
+    [
+        ("tsn-r50", 400, 24_327_632),
+        ("tsn-r50", 174, 23_864_558),
+        ("tsn-r101", 400, 43_319_760),
+        ("tsn-rx101-32x4d", 400, 42_948_304),
+        ("tsm-r50", 400, 24_327_632),
+        ("tsm-r50", 174, 23_864_558),
+        ("tsm-r101", 174, 42_856_686),
+    ],
+)
+def test_parameter_counts_equal_the_published_models(name, num_classes, num_params):
+    with torch.device("meta"):
+        model = build_model(name, num_classes=num_classes)
+    assert sum(p.numel() for p in model.parameters()) == num_params
+
+
+# torchvision's documentation of its ImageNet models (1000 classes) gives these counts.
+@pytest.mark.parametrize(
+    ("depth", "num_params"),
+    [("18", 11_689_512), ("34", 21_797_672), ("50", 25_557_032), ("101", 44_549_160), ("152", 60_192_808)],
+)
+def test_parameter_counts_equal_torchvisions_image_models(depth, num_params):
+    with torch.device("meta"):
+        model = build_model(f"tsn-r{depth}", num_classes=1000)
+    assert sum(p.numel() for p in model.parameters()) == num_params
+
+
+def test_all_variants_build_without_memory():
+    for name in MODELS:
+        with torch.device("meta"):
+            model = build_model(name, num_classes=7)
+        assert {p.device.type for p in model.parameters()} == {"meta"}
