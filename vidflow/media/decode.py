@@ -1,0 +1,211 @@
+"""Exact access to the frames of a probed video: any frame numbers in, upright RGB out.
+
+A frame is told by its time stamp, never by where a seek has landed. The reader moves forward only: for each wanted
+frame, in presentation order, it decodes on or jumps to the last key frame before it where that skips work. Frames that
+no other frame needs and nobody wants are not decoded where the codec marks them (H.264: pictures without reference);
+everything else is decoded as in a linear decode, so that pixels are equal to the bit.
+A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is decoded from its start and counted.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+
+from vidflow.errors import DecodeError
+from vidflow.media.pixels import RgbWriter, Uprighter
+from vidflow.media.stream import Source, decode_linear, describe, open_video, read_packets
+from vidflow.schema import VideoInfo
+
+# Codecs in which FFmpeg's AVDISCARD_NONREF drops only pictures that the standard bars from being referenced (H.264:
+# nal_ref_idc 0, ITU-T H.264 7.4.1). HEVC's "sub-layer non-reference" pictures may still be referenced by higher
+# sub-layers, and one MPEG-4 part 2 packet may hold two pictures, so these are left out.
+_SKIPS_UNREFERENCED = {"h264"}
+_CHANGED = "the file differs from the one that was probed; pack it again"
+
+
+def decode_frames(source: Source, info: VideoInfo, frames: np.ndarray, *, num_threads: int = 1) -> np.ndarray:
+    """Decode the given frames.
+
+    Safe to call from many threads at once; FFmpeg works without the GIL.
+
+    Args:
+        source: the encoded file's content, or its path.
+        info: what probing this very file has shown.
+        frames: integers [N], frame numbers in [0, num_frames), any order, repeats allowed.
+        num_threads: threads of the decoder.
+
+    Returns:
+        uint8 [N, H, W, 3], RGB, H and W as ``info`` has them; see ``vidflow.media.pixels``.
+
+    Raises:
+        ValueError: a frame number lies outside the video.
+        DecodeError: a wanted frame does not come out, or comes out damaged: the bytes are not those that were probed.
+    """
+    numbers = np.asarray(frames)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise ValueError(f"frames must be one-dimensional integers, got {numbers.dtype} of shape {numbers.shape}")
+    out = np.empty((len(numbers), info.height, info.width, 3), np.uint8)
+    if not len(numbers):
+        return out
+    wanted, place, back = np.unique(numbers, return_index=True, return_inverse=True)
+    if wanted[0] < 0 or wanted[-1] >= info.num_frames:
+        bad = wanted[0] if wanted[0] < 0 else wanted[-1]
+        raise ValueError(f"frame {bad} lies outside the video, which has frames 0 to {info.num_frames - 1}")
+    where = describe(source)
+    position_of = dict(zip(wanted.tolist(), place.tolist(), strict=True))
+    writer = RgbWriter(width=info.width, height=info.height, rotation=info.rotation)
+    with open_video(
+        source, stream_index=info.stream_index, num_threads=num_threads, reorder_depth=info.reorder_depth
+    ) as (file, stream):
+        if info.seekable:
+            numbered = _jumping(file, stream, info, list(position_of), where)
+        else:
+            numbered = _from_start(file, stream, info, where)
+        missing = set(position_of)
+        for number, frame in numbered:
+            if number in missing:
+                try:
+                    writer.write(frame, out[position_of[number]])
+                except DecodeError as error:
+                    raise DecodeError(f"{where}: frame {number}: {error}") from error
+                missing.remove(number)
+                if not missing:
+                    break
+    if missing:
+        raise DecodeError(f"{where}: frame {min(missing)} of {info.num_frames} does not come out; {_CHANGED}")
+    for position, first in enumerate(place[back].tolist()):
+        if first != position:
+            out[position] = out[first]
+    return out
+
+
+def iter_video_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) -> Iterator[av.VideoFrame]:
+    """All frames in presentation order, upright, in their own pixel format, with ``pts`` and ``time_base`` set.
+
+    Time stamps are ``info.timestamps``: the stream's own, or evenly spaced ones where it has none to be used. Frames of
+    another size than the first are scaled to it.
+
+    Raises:
+        DecodeError: damage that probing has not counted, or other frames than probing has seen.
+    """
+    where = describe(source)
+    upright = Uprighter(width=info.width, height=info.height, rotation=info.rotation)
+    time_base = Fraction(*info.time_base)
+    timestamps = info.timestamps.tolist()
+    early: dict[int, av.VideoFrame] = {}  # behind damage the decoder may give frames out of order
+    following = 0
+    with open_video(
+        source, stream_index=info.stream_index, num_threads=num_threads, reorder_depth=info.reorder_depth
+    ) as (file, stream):
+        for number, frame in _from_start(file, stream, info, where):
+            if number >= info.num_frames or number < following or number in early:
+                raise DecodeError(f"{where}: frame {number} comes out twice or past the end; {_CHANGED}")
+            early[number] = frame
+            while following in early:
+                turned = upright(early.pop(following))
+                turned.pts = timestamps[following]
+                turned.time_base = time_base
+                yield turned
+                following += 1
+    if following < info.num_frames:
+        raise DecodeError(f"{where}: frame {following} of {info.num_frames} does not come out; {_CHANGED}")
+
+
+class _Numbering:
+    """From time stamps to frame numbers and back, without a table where the step is constant."""
+
+    def __init__(self, info: VideoInfo, where: str) -> None:
+        self._start, self._step, self._pts, self._count = info.pts_start, info.pts_step, info.pts, info.num_frames
+        self._where = where
+        self.known = self._pts is not None or self._step is not None
+
+    def find(self, pts: int | None) -> int | None:
+        """The frame that has this time stamp; None where none has."""
+        if pts is None:
+            return None
+        if self._pts is not None:
+            number = bisect_left(self._pts, pts)
+            return number if number < self._count and self._pts[number] == pts else None
+        assert self._step is not None
+        number, rest = divmod(pts - self._start, self._step)
+        return number if rest == 0 and 0 <= number < self._count else None
+
+    def number(self, frame: av.VideoFrame) -> int:
+        number = self.find(frame.pts)
+        if number is None:
+            raise DecodeError(f"{self._where}: a frame with the unknown time stamp {frame.pts} comes out; {_CHANGED}")
+        return number
+
+    def pts(self, number: int) -> int:
+        if self._pts is not None:
+            return self._pts[number]
+        assert self._step is not None
+        return self._start + number * self._step
+
+
+def _from_start(
+    file: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, where: str
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """All frames with their numbers, by time stamp or else by counting; damage that was not counted is an error."""
+
+    def damaged(what: str) -> None:
+        if not info.num_damaged:
+            raise DecodeError(f"{where}: {what}; {_CHANGED}")
+
+    frames = decode_linear(file, stream, damaged=damaged)
+    numbering = _Numbering(info, where)
+    if not numbering.known:
+        yield from enumerate(frames)
+        return
+    for frame in frames:
+        yield numbering.number(frame), frame
+
+
+def _jumping(
+    file: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo, wanted: list[int], where: str
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The wanted frames (ascending) and some others with their numbers, jumping to key frames where that skips work."""
+    numbering = _Numbering(info, where)
+    context = stream.codec_context
+    skips = context.codec.canonical_name in _SKIPS_UNREFERENCED
+    kept = set(wanted)
+    pending = iter(wanted)
+    target = next(pending)
+    latest = -1  # newest frame that has come out
+    floor = 0  # frames before it lean, after a jump, on frames that were not decoded
+    packets = read_packets(file, stream)
+    while True:
+        key = info.key_frames[bisect_right(info.key_frames, target) - 1]
+        jumps = key > latest + 1 + info.reorder_depth
+        try:
+            if jumps:
+                file.seek(numbering.pts(key), stream=stream)
+                packets = read_packets(file, stream)
+                floor, latest = key, key - 1
+            packet = next(packets, None)
+            number = None if packet is None else numbering.find(packet.pts)
+            if jumps and number != key:
+                raise DecodeError(f"{where}: seeking to frame {key} leads to frame {number}; {_CHANGED}")
+            if skips:
+                context.skip_frame = "DEFAULT" if number is None or number in kept else "NONREF"
+            frames = context.decode(packet)
+        except av.FFmpegError as error:
+            raise DecodeError(f"{where}: damaged before frame {target} ({error.strerror}); {_CHANGED}") from error
+        for frame in frames:
+            if floor and frame.pts is not None and frame.pts < numbering.pts(floor):
+                continue
+            number = numbering.number(frame)
+            if frame.is_corrupt:
+                raise DecodeError(f"{where}: frame {number} comes out damaged; {_CHANGED}")
+            yield number, frame
+            latest = number
+            while target <= latest:
+                following = next(pending, None)
+                if following is None:
+                    return
+                target = following
+        if packet is None:
+            return
