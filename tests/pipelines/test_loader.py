@@ -141,7 +141,11 @@ def test_evaluation_sees_each_sample_once_with_equal_batches_on_all_ranks(packed
     ranks = [list(loader(packed, WHOLE, rank=rank, **options)) for rank in range(world_size)]
     assert len({len(batches) for batches in ranks}) == 1
     real = [
-        i for batches in ranks for batch in batches for i, pad in zip(batch.indices, batch.padding, strict=True) if not pad
+        i
+        for batches in ranks
+        for batch in batches
+        for i, pad in zip(batch.indices, batch.padding, strict=True)
+        if not pad
     ]
     assert sorted(int(i) for i in real) == packed.select("val").tolist()
 
@@ -203,7 +207,9 @@ def test_a_position_of_other_data_is_refused(packed):
 
 def test_where_selects_by_the_manifest(packed):
     names = ids(loader(packed, where="label == 1 and num_frames > 20", batch_size=1))
-    expected = {r.id for r in map(packed.record, packed.select("train")) if r.labels == (1,) and r.video.num_frames > 20}
+    expected = {
+        r.id for r in map(packed.record, packed.select("train")) if r.labels == (1,) and r.video.num_frames > 20
+    }
     assert set(names) == expected
 
 
