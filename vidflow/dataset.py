@@ -22,7 +22,7 @@ REJECTED_NAME = "rejected.jsonl"
 class ShardInfo(Frozen):
     """One tar file."""
 
-    name: str
+    name: str = Field(pattern=r"^[^/\\]+$")
     split: str
     num_samples: int = Field(gt=0)
     size: int = Field(gt=0)

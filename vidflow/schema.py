@@ -51,7 +51,7 @@ class VideoInfo(Frozen):
     """Seconds per time stamp unit, as numerator and denominator."""
     pts_start: int
     """Time stamp of frame 0, in ``time_base`` units."""
-    pts_step: int | None = None
+    pts_step: int | None = Field(default=None, gt=0)
     """Difference between neighbouring time stamps, where it is the same for all frames."""
     pts: tuple[int, ...] | None = None
     """All time stamps, strictly increasing; only where ``pts_step`` is None and the stream has usable ones."""
@@ -69,6 +69,8 @@ class VideoInfo(Frozen):
 
     @model_validator(mode="after")
     def _time_stamps_are_complete(self) -> "VideoInfo":
+        if min(self.time_base) <= 0:
+            raise ValueError(f"time_base must be positive, not {self.time_base[0]}/{self.time_base[1]}")
         if self.pts is not None:
             if self.pts_step is not None:
                 raise ValueError("give pts_step or pts, not both")
@@ -95,7 +97,8 @@ class VideoInfo(Frozen):
     @cached_property
     def seconds(self) -> np.ndarray:
         """float64 [N], presentation times of all frames in seconds, frame 0 at 0."""
-        return (self.timestamps - self.timestamps[0]) * (self.time_base[0] / self.time_base[1])
+        unit = self.time_base[0] / self.time_base[1]
+        return np.asarray((self.timestamps - self.timestamps[0]) * unit, np.float64)
 
 
 class SampleRecord(Frozen):
@@ -118,7 +121,8 @@ class SampleRecord(Frozen):
 class Location(Frozen):
     """Where a sample's bytes lie: ``[offset, offset + length)`` of the shard, tar headers and padding included."""
 
-    shard: str
+    shard: str = Field(pattern=r"^[^/\\]+$")
+    """File name below the data set's root; never a path that could lead out of it."""
     offset: int = Field(ge=0)
     length: int = Field(gt=0)
     data_offset: int = Field(ge=0)

@@ -32,7 +32,7 @@ def bench(
 ) -> None:
     """Time each stage of the loader (read, decode, augment, whole) and name the bottleneck."""
     from pathlib import Path
-    from typing import get_args
+    from typing import cast, get_args
 
     from rich.table import Table
 
@@ -84,9 +84,9 @@ def bench(
             threads=counts,
             repeats=repeats,
             device=device,
-            executor=executor,
+            executor=cast(ExecutorName, executor),
             baselines=peers,
-            source=Path(src) if src else None,  # type: ignore[arg-type]
+            source=Path(src) if src else None,
             num_workers=max(counts) if workers is None else workers,
             num_cores=default_num_threads(),
             advance=advance,

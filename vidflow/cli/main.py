@@ -2,26 +2,40 @@
 
 import importlib
 import sys
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
-from vidflow.cli.console import errors
+from vidflow.cli.console import print_error, tolerate_odd_names
 from vidflow.errors import VidflowError
 from vidflow.version import __version__
 
 # Subcommand -> function in vidflow.cli.<module>; the order is the order of a user's work.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "demo-data": "demo_data:demo_data",
+    "shard": "shard:shard",
+    "inspect": "inspect:inspect",
+    "verify": "verify:verify",
+    "config": "config:config",
+    "train": "train:train",
+    "test": "test:run_test",
+    "predict": "predict:predict",
+    "convert": "convert:convert",
+    "bench": "bench:bench",
+}
 
 
 class _LazyGroup(TyperGroup):
-    """Imports a subcommand's module only when it is asked for."""
+    """Imports a subcommand's module only when it is asked for.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    The types are click's, which typer takes from click itself or from a copy of its own, depending on its version.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         module, _, function = COMMANDS[cmd_name].partition(":")
@@ -30,7 +44,13 @@ class _LazyGroup(TyperGroup):
         return typer.main.get_command(app)
 
 
-app = typer.Typer(cls=_LazyGroup, no_args_is_help=True, add_completion=False, help="Video understanding, data pipeline first.")
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Video understanding, data pipeline first.",
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -40,10 +60,15 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
         raise typer.Exit
 
 
-def main() -> None:
-    """Run the command line and leave with the error's own exit status."""
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and leave with the error's own exit status.
+
+    Args:
+        args: words after the program's name; None takes those of this process.
+    """
+    tolerate_odd_names()
     try:
-        app(prog_name="vidflow")
+        app(args=args, prog_name="vidflow")
     except VidflowError as error:
-        errors.print(f"[bold red]error:[/] {error}", markup=True, highlight=False, soft_wrap=True)
+        print_error(str(error))
         sys.exit(error.exit_status)

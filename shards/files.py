@@ -1,0 +1,59 @@
+"""Files that appear whole or not at all, and files that may change while they are read."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidflow.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells that a file has changed."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileState":
+        """From ``os.stat``."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@contextmanager
+def naming_the_path(path: Path) -> Iterator[None]:
+    """Turn a failed write into a ``StorageError`` that says where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: {error.strerror}; make room there and run the same command again, finished shards are kept"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a file, already synced, its final name."""
+    with naming_the_path(final):
+        part.replace(final)
+        sync_folder(final.parent)
+
+
+def write_whole(final: Path, data: bytes, *, part: Path) -> None:
+    """Write a small file so that it appears whole or not at all."""
+    with naming_the_path(part), part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    publish(part, final)

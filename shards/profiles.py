@@ -1,0 +1,191 @@
+"""How video is stored: ``copy`` keeps the bytes, ``train`` and ``intra`` re-encode H.264 for cheap decoding.
+
+Both re-encodings keep every frame and its time stamp (variable frame rates stay variable), apply the rotation, drop the
+sound, and shrink so that the short side is 256 pixels; smaller videos keep their size. 4:2:0 needs even sizes: a shrunk
+side is rounded to the nearest even number; a side that is kept and odd gets its last row or column twice.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+
+from vidflow.errors import ConfigError, VidflowError
+from vidflow.media.decode import iter_video_frames
+from vidflow.schema import VideoInfo
+
+# MP4 stores time units per second in 31 bits.
+_MAX_TIMESCALE = 2**31 - 1
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+"""Errors of a write that say nothing about what is written."""
+
+
+class EncodeError(VidflowError):
+    """A video that decodes but cannot be re-encoded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What is done to the stored video."""
+
+    name: str
+    gop: int | None
+    """Frames from key frame to key frame; None keeps the bytes."""
+    short_side: int = 256
+    """Pixels; never enlarged."""
+    crf: int = 23
+    """x264's constant quality, 0 (lossless) to 51."""
+
+    @property
+    def encodes(self) -> bool:
+        """Whether the video is re-encoded."""
+        return self.gop is not None
+
+    def options(self) -> dict[str, object]:
+        """For dataset.json."""
+        if not self.encodes:
+            return {"profile": self.name}
+        table: dict[str, object] = {
+            "profile": self.name,
+            "gop": self.gop,
+            "short_side": self.short_side,
+            "crf": self.crf,
+        }
+        for library in ("libavcodec", "libswscale"):  # other versions may give other bytes
+            table[library] = ".".join(str(number) for number in av.library_versions[library])
+        return table
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (Profile(name="copy", gop=None), Profile(name="train", gop=16), Profile(name="intra", gop=1))
+}
+
+
+def choose_profile(name: str, *, short_side: int | None = None, crf: int | None = None) -> Profile:
+    """A profile by name, with options changed.
+
+    Raises:
+        ConfigError: no such profile, or an option out of range or without effect.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"--profile {name}: no such profile; choose one of {', '.join(PROFILES)}")
+    profile = PROFILES[name]
+    if not profile.encodes and (short_side is not None or crf is not None):
+        raise ConfigError(f"--short-side and --crf have no effect on --profile {name}, which keeps the bytes")
+    if short_side is not None:
+        if short_side < 16:
+            raise ConfigError(f"--short-side {short_side}: must be at least 16 pixels")
+        profile = replace(profile, short_side=short_side)
+    if crf is not None:
+        if not 0 <= crf <= 51:
+            raise ConfigError(f"--crf {crf}: must lie in [0, 51]")
+        profile = replace(profile, crf=crf)
+    return profile
+
+
+def stored_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height after re-encoding.
+
+    >>> stored_size(1920, 1080, 256), stored_size(340, 256, 256), stored_size(161, 121, 256)
+    ((456, 256), (340, 256), (162, 122))
+    """
+    short = min(width, height)
+    if short <= short_side:
+        return width + width % 2, height + height % 2
+    # To the nearest even number of pixels, halves up, in whole numbers.
+    scaled = [2 * ((2 * side * short_side + 2 * short) // (4 * short)) for side in (width, height)]
+    return scaled[0], scaled[1]
+
+
+def _fitted(frames: Iterator[av.VideoFrame], info: VideoInfo, size: tuple[int, int]) -> Iterator[av.VideoFrame]:
+    """Frames as limited-range yuv420p of the stored size, in the matrix that they had."""
+    width, height = size
+    reformatter, padder = VideoReformatter(), VideoReformatter()
+    enlarged = width > info.width or height > info.height
+    for frame in frames:
+        pts, fitted = frame.pts, frame
+        if enlarged:
+            rgb = padder.reformat(fitted, format="rgb24", threads=1).to_ndarray()
+            pixels = np.pad(rgb, ((0, height - info.height), (0, width - info.width), (0, 0)), mode="edge")
+            fitted = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        full_range = fitted.format.name.startswith("yuvj") or fitted.color_range == ColorRange.JPEG
+        fitted = reformatter.reformat(
+            fitted,
+            width=width,
+            height=height,
+            format="yuv420p",
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
+            src_color_range=ColorRange.JPEG if full_range else None,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+        fitted.pts = pts
+        fitted.pict_type = PictureType.NONE  # the source's key frames must not become ours
+        yield fitted
+
+
+def encode(source: Path, info: VideoInfo, out: Path, profile: Profile) -> None:
+    """Re-encode a probed video into an MP4 file; the same input gives the same bytes.
+
+    Raises:
+        EncodeError: the encoder or MP4 cannot hold it.
+        DecodeError: the source does not decode as it did when it was probed.
+        OSError: the file cannot be written.
+    """
+    assert profile.gop is not None
+    width, height = stored_size(info.width, info.height, profile.short_side)
+    unit = Fraction(*info.time_base)
+    if unit.denominator > _MAX_TIMESCALE:
+        raise EncodeError(f"{source}: time stamps in units of {unit} s do not fit into MP4")
+    first, durations = int(info.timestamps[0]), _durations(info)
+    x264 = f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:bframes=0"
+    options = {"preset": "medium", "tune": "fastdecode", "crf": str(profile.crf), "x264-params": x264, "threads": "1"}
+    # video_track_timescale: FFmpeg would otherwise multiply small units, which changes nothing but the numbers.
+    container_options = {"fflags": "+bitexact", "video_track_timescale": str(unit.denominator)}
+    try:
+        with av.open(out, "w", format="mp4", options=container_options) as container:
+            stream = container.add_stream(
+                "libx264", rate=Fraction(info.fps).limit_denominator(100_000), options=options
+            )
+            context = stream.codec_context
+            context.flags |= Flags.bitexact
+            context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", unit
+            context.color_range = ColorRange.MPEG
+            context.sample_aspect_ratio = Fraction(info.sample_aspect_ratio).limit_denominator(1000)
+            frames = _fitted(iter_video_frames(source, info), info, (width, height))
+            for number, frame in enumerate(frames):
+                if number == 0:
+                    context.colorspace = frame.colorspace
+                frame.pts -= first
+                frame.time_base = unit
+                container.mux(_with_durations(stream.encode(frame), durations))
+            container.mux(_with_durations(stream.encode(), durations))
+    except av.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        raise EncodeError(f"{source}: cannot be encoded ({error.strerror})") from error
+
+
+def _durations(info: VideoInfo) -> Iterator[int]:
+    """How long each frame shows, in units of the time base; the last one to the video's end."""
+    stamps = info.timestamps
+    unit = Fraction(*info.time_base)
+    last = round(info.duration / unit) - int(stamps[-1] - stamps[0])
+    return iter([*np.diff(stamps).tolist(), max(last, 1)])
+
+
+def _with_durations(packets: list[av.Packet], durations: Iterator[int]) -> list[av.Packet]:
+    """Packets come in the order of the frames, since there are no B-frames."""
+    for packet in packets:
+        packet.duration = next(durations)
+    return packets

@@ -1,0 +1,149 @@
+"""Class folders: ``SRC/{train,val,test}/<class>/...`` or ``SRC/<class>/...`` with a split by ratio.
+
+Files may lie at any depth below their class folder. Links are followed; a link back to a folder above is passed over
+and counted, and so are hidden files and names that are no video's.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vidflow.errors import DataError
+from vidflow.shards.sources.items import SPLIT_ORDER, SourceItem, SourceList, class_name, has_video_extension, text_of
+from vidflow.shards.sources.splitting import (
+    assign_groups,
+    check_groups,
+    check_ratio,
+    split_by_ratio,
+)
+
+_MAX_LISTED = 10
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            # Byte order: the same on every machine and in every locale.
+            return sorted(found, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        raise DataError(f"{text_of(folder)}: {error.strerror}; make it readable, or leave it out") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: no folder, and as a file it will be rejected by name
+        return False
+
+
+def _walk(folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]) -> Iterator[str]:
+    """Video files below a folder, in byte order of their paths."""
+    status = os.stat(folder)  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string here
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:
+        skipped["link to a folder above it"] += 1
+        return
+    for entry in _entries(folder):
+        if entry.name.startswith("."):
+            skipped["hidden name"] += 1
+        elif _is_folder(entry):
+            yield from _walk(entry.path, (*ancestors, identity), skipped)
+        elif has_video_extension(entry.name):
+            yield entry.path
+        else:
+            skipped["not a video's file name"] += 1
+
+
+def _class_folders(folder: str, skipped: Counter[str]) -> Iterator[os.DirEntry[str]]:
+    for entry in _entries(folder):
+        if entry.name.startswith("."):
+            skipped["hidden name"] += 1
+        elif _is_folder(entry):
+            yield entry
+        else:
+            skipped["not inside a class folder"] += 1
+
+
+def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
+    """(split, folder) pairs; with a ratio the one pair ("", source)."""
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder")
+    names = [
+        entry.name for entry in _entries(os.fspath(source)) if _is_folder(entry) and not entry.name.startswith(".")
+    ]
+    splits = [name for name in SPLIT_ORDER if name in names]
+    others = [text_of(name) for name in names if name not in SPLIT_ORDER]
+    if ratio is not None:
+        check_ratio(ratio)
+        if splits and not others:
+            raise DataError(f"{source}: has the split folders {', '.join(splits)} already; leave --split out")
+        return [("", os.fspath(source))]
+    if not splits:
+        raise DataError(
+            f"{source}: has neither train/ nor val/ nor test/ below it; "
+            "for one level of class folders give --split 0.9, for a list of files --annotations"
+        )
+    if others:
+        listed = ", ".join(others[:_MAX_LISTED])
+        raise DataError(
+            f"{source}: has {', '.join(splits)} beside {listed}; move the others away, "
+            "or give --split 0.9 if they are all classes"
+        )
+    return [(split, os.fspath(source / split)) for split in splits]
+
+
+def _class_list(found: set[str], classes: Sequence[str] | None, source: Path) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(sorted(found))
+    unknown = sorted(found - set(classes))
+    if unknown:
+        listed = ", ".join(repr(name) for name in unknown[:_MAX_LISTED])
+        raise DataError(f"{source}: {len(unknown)} class folders are not in --classes: {listed}; add or rename them")
+    return tuple(classes)
+
+
+def read_class_folders(
+    source: str | os.PathLike[str],
+    *,
+    split: float | None = None,
+    seed: int = 0,
+    group_regex: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> SourceList:
+    """List the videos of class folders.
+
+    Args:
+        source: folder with train/, val/ or test/ below it; with ``split``, folder of the class folders themselves.
+        split: share of train, in (0, 1), stratified by class; None takes the split folders.
+        seed: decides the split.
+        group_regex: clips of one source stay together; see ``assign_groups``.
+        classes: class names in the order of their indices; None sorts the folders' names.
+
+    Raises:
+        DataError: no such layout, or a folder that cannot be read.
+    """
+    root = Path(source)
+    skipped: Counter[str] = Counter()
+    found: list[tuple[str, str, str]] = []  # split, class, path
+    names: set[str] = set()
+    for split_name, folder in _split_folders(root, split):
+        for entry in _class_folders(folder, skipped):
+            name = class_name(entry.name)
+            names.add(name)
+            found += [(split_name, name, path) for path in _walk(entry.path, (), skipped)]
+    class_names = _class_list(names, classes, root)
+    index = {name: i for i, name in enumerate(class_names)}
+    prefix = len(os.path.join(os.fspath(root), ""))  # noqa: PTH118 -- a length in the plain string
+    items = [SourceItem(path, text_of(path[prefix:]), split_name, (index[name],)) for split_name, name, path in found]
+    warnings = []
+    if group_regex is not None:
+        items, unmatched = assign_groups(items, group_regex)
+        warnings += unmatched
+    if split is not None:
+        items = split_by_ratio(items, ratio=split, seed=seed)
+    check_groups(items)
+    options: dict[str, object] = {"source": "class folders", "split": split, "group_regex": group_regex}
+    if split is not None:
+        options["split_seed"] = seed
+    return SourceList(root.resolve().name, tuple(items), class_names, False, skipped, tuple(warnings), options)

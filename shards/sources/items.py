@@ -1,0 +1,102 @@
+"""One video that shall be packed, and the list of them that a source gives."""
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+# Compared in lower case: cameras write .MP4 and .MOV.
+VIDEO_EXTENSIONS = frozenset(
+    {
+        *(
+            "3g2",
+            "3gp",
+            "asf",
+            "avi",
+            "divx",
+            "f4v",
+            "flv",
+            "gif",
+            "h264",
+            "hevc",
+            "m1v",
+            "m2ts",
+            "m2v",
+            "m4v",
+            "mjpeg",
+        ),
+        *(
+            "mjpg",
+            "mkv",
+            "mov",
+            "mp4",
+            "mpe",
+            "mpeg",
+            "mpg",
+            "mts",
+            "mxf",
+            "nut",
+            "ogm",
+            "ogv",
+            "ps",
+            "qt",
+            "rm",
+            "rmvb",
+        ),
+        *("ts", "vob", "webm", "wmv", "xvid", "y4m"),
+    }
+)
+SPLIT_ORDER = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """One video file and what is known about it without opening it."""
+
+    path: str
+    """Where the file lies; a name that is not UTF-8 carries Python's surrogate escapes."""
+    id: str
+    """The path as the source names it, as text (see ``text_of``)."""
+    split: str
+    labels: tuple[int, ...]
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceList:
+    """All that a source gives, and what it passed over."""
+
+    name: str
+    items: tuple[SourceItem, ...]
+    classes: tuple[str, ...]
+    multi_label: bool = False
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Reason -> number of files or lines that are no samples."""
+    warnings: tuple[str, ...] = ()
+    options: dict[str, object] = field(default_factory=dict)
+    """The choices that made this list, for dataset.json."""
+
+
+def text_of(name: str) -> str:
+    """A file name as clean text: a byte that is not UTF-8 becomes the six characters ``\\udcXX``, all else stays.
+
+    >>> import os
+    >>> text_of(os.fsdecode(b"caf\\xe9.mp4"))
+    'caf\\\\udce9.mp4'
+    """
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def class_name(name: str) -> str:
+    """A class name in one spelling: macOS writes accents decomposed (NFD), most others composed (NFC)."""
+    return unicodedata.normalize("NFC", text_of(name))
+
+
+def has_video_extension(name: str) -> bool:
+    """Whether a file name ends like a video's, in any case."""
+    return PurePath(name).suffix[1:].lower() in VIDEO_EXTENSIONS
+
+
+def split_rank(split: str) -> tuple[int, str]:
+    """Sort key of splits: train, val, test, then any others by name."""
+    return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)

@@ -1,0 +1,202 @@
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vidflow.engine.runs import RunFolder
+from vidflow.engine.signals import StoppedError
+from vidflow.engine.train import train
+from vidflow.errors import ConfigError, WeightsError
+
+PROBE = ("model.name=probe_models:Probe",)
+
+
+def last_weights(config) -> dict[str, torch.Tensor]:
+    return load_file(RunFolder(Path(config.output) / config.name).weights("last"))
+
+
+def log_without_times(config) -> list[dict]:
+    lines = (Path(config.output) / config.name / "log.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if k not in ("time", "clips_per_s", "data_wait")} for line in lines
+    ]
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.fixture
+def whole(make_config, probe_models):
+    """An uninterrupted run, and its weights."""
+    config = make_config(*PROBE, "name=whole", "train.ema=0.9", "optim.name=AdamW", "optim.lr=0.01", "optim.options={}")
+    train(config)
+    return config, last_weights(config)
+
+
+@pytest.mark.parametrize(("signal_name", "call"), [("SIGTERM", 3), ("SIGINT", 8), ("SIGTERM", 6), ("SIGTERM", 18)])
+def test_a_signal_saves_and_a_resumed_run_ends_with_the_same_weights(
+    whole, make_config, monkeypatch, signal_name, call
+):
+    config, expected = whole
+    interrupted = config.model_copy(update={"name": "interrupted"})
+    monkeypatch.setenv("VIDFLOW_PROBE", f"{signal_name}:{call}")
+    with pytest.raises(StoppedError, match="--resume") as stopped:
+        train(interrupted)
+    assert stopped.value.exit_status == 128 + getattr(signal, signal_name)
+    monkeypatch.delenv("VIDFLOW_PROBE")
+    progress = train(interrupted, resume=True)
+    assert (progress.epoch, progress.step) == (3, 9)
+    assert_same(last_weights(interrupted), expected)
+    assert_same(
+        load_file(Path(config.output) / "interrupted/checkpoints/best.safetensors"),
+        load_file(Path(config.output) / "whole/checkpoints/best.safetensors"),
+    )
+    assert log_without_times(interrupted) == log_without_times(config)
+
+
+def test_a_run_whose_process_was_killed_goes_on_from_its_last_step_checkpoint(
+    whole, make_config, config_file, monkeypatch, launch
+):
+    _, expected = whole
+    monkeypatch.setenv("VIDFLOW_PROBE", "SIGKILL:9")
+    overrides = [
+        *PROBE,
+        "name=killed",
+        "train.ema=0.9",
+        "optim.name=AdamW",
+        "optim.lr=0.01",
+        "optim.options={}",
+        "train.checkpoint_every_steps=1",
+    ]
+    launch(
+        "train.py",
+        "--cfg",
+        str(config_file),
+        *[word for o in overrides for word in ("--set", o)],
+        processes=1,
+        expect=1,
+    )
+    monkeypatch.delenv("VIDFLOW_PROBE")
+    killed = make_config(*overrides)
+    assert RunFolder(Path(killed.output) / "killed").saved_steps()[-1].name == "step-00000004"
+    train(killed, resume=True)
+    assert_same(last_weights(killed), expected)
+
+
+def test_a_resumed_run_reads_no_sample_again(make_config, probe_models, monkeypatch):
+    from vidflow.pipelines import loader
+
+    config = make_config(*PROBE)
+    monkeypatch.setenv("VIDFLOW_PROBE", "SIGTERM:4")
+    with pytest.raises(StoppedError):
+        train(config)
+    monkeypatch.delenv("VIDFLOW_PROBE")
+    reads: list[int] = []
+    original = loader.read_samples
+
+    def counting(dataset, indices):
+        reads.append(len(indices))
+        return original(dataset, indices)
+
+    monkeypatch.setattr(loader, "read_samples", counting)
+    train(config, resume=True)
+    # 6 batches of 4 per epoch, 4 of them done; then a validation, and two whole epochs with theirs.
+    assert reads == [8, 10, 24, 10, 24, 10]
+
+
+def test_resuming_a_finished_run_changes_nothing(make_config):
+    config = make_config()
+    first = train(config)
+    weights = last_weights(config)
+    assert train(config, resume=True) == first
+    assert_same(last_weights(config), weights)
+
+
+def test_epochs_can_be_added_to_a_finished_run(make_config):
+    train(make_config("train.epochs=3"))
+    progress = train(make_config("train.epochs=4"), resume=True)
+    assert (progress.epoch, progress.step) == (4, 12)
+    train(make_config("train.epochs=4", "name=straight"))
+    assert_same(last_weights(make_config()), last_weights(make_config("name=straight")))
+
+
+def test_resume_of_a_run_that_does_not_exist_starts_it(make_config):
+    assert train(make_config("train.epochs=3", "train.max_steps=1"), resume=True).step == 1
+
+
+def test_an_existing_run_is_not_touched_without_being_told(make_config):
+    config = make_config("train.max_steps=1")
+    train(config)
+    before = log_without_times(config)
+    with pytest.raises(ConfigError, match=r"--resume.*--overwrite"):
+        train(config)
+    assert log_without_times(config) == before
+    assert train(config, overwrite=True).step == 1
+
+
+def test_overwrite_spares_a_folder_that_is_no_run(make_config):
+    config = make_config()
+    folder = Path(config.output) / config.name
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("precious")
+    with pytest.raises(ConfigError, match="no run"):
+        train(config, overwrite=True)
+    assert (folder / "thesis.tex").read_text() == "precious"
+
+
+def test_a_changed_config_is_refused_naming_every_key(make_config):
+    train(make_config("train.max_steps=1"))
+    with pytest.raises(ConfigError) as error:
+        train(make_config("optim.lr=0.3", "data.train.size=[16, 16]", "train.log_every=7"), resume=True)
+    text = str(error.value)
+    assert "optim.lr: 0.05 -> 0.3" in text
+    assert "data.train.size: [32, 32] -> [16, 16]" in text
+    assert "log_every" not in text
+
+
+def test_a_cosine_may_not_change_its_length(make_config):
+    cosine = ("schedule.kind=cosine", "schedule.milestones=[]")
+    train(make_config(*cosine, "train.max_steps=1"))
+    with pytest.raises(ConfigError, match=r"train.epochs: 3 -> 9"):
+        train(make_config(*cosine, "train.epochs=9"), resume=True)
+
+
+def test_resume_from_a_folder_that_is_no_checkpoint_says_so(make_config, tmp_path):
+    with pytest.raises(WeightsError, match="no checkpoint to resume from"):
+        train(make_config(), resume=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(make_config):
+    config = make_config("train.max_steps=1")
+    train(config)
+    checkpoint = RunFolder(Path(config.output) / config.name).saved_steps()[-1]
+    (checkpoint / "training.safetensors").write_bytes(b"\x00" * 10)
+    with pytest.raises(WeightsError, match=r"training\.safetensors: not a readable"):
+        train(config, resume=True)
+
+
+def test_another_data_set_is_refused(make_config, make_packed, tmp_path):
+    train(make_config("train.max_steps=1"))
+    other = make_packed(tmp_path / "other", {"train": [(i % 3,) for i in range(25)], "val": [(0,), (1,), (2,)]})
+    with pytest.raises(Exception, match="other shards"):
+        train(make_config("train.max_steps=2", f"data.root={other}"), resume=True)
+
+
+def test_a_moved_run_goes_on(make_config):
+    config = make_config("train.max_steps=2")
+    train(config)
+    moved = Path(config.output).with_name("elsewhere")
+    shutil.move(config.output, moved)
+    assert (
+        train(
+            config.model_copy(update={"output": str(moved), "train": config.train.model_copy(update={"max_steps": 4})}),
+            resume=True,
+        ).step
+        == 4
+    )

@@ -1,0 +1,102 @@
+"""Samples refuse values that contradict each other, and come back from JSON as they were."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from vidflow.schema import Location, SampleRecord, VideoInfo
+
+
+def test_a_record_comes_back_from_json(make_row):
+    record, place = make_row(3, id="Ünïcode/漢字 😀.mp4", group="camera 1")
+    assert SampleRecord.model_validate_json(record.model_dump_json()) == record
+    assert Location.model_validate_json(place.model_dump_json()) == place
+
+
+def test_a_record_without_video_comes_back_from_json():
+    record = SampleRecord(key="000", id="a", split="train", labels=(2, 5))
+    assert SampleRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_records_are_immutable(make_row):
+    record, _ = make_row(0)
+    with pytest.raises(ValidationError, match="frozen"):
+        record.id = "other"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 0}, "num_frames"),
+        ({"width": 0}, "width"),
+        ({"height": -1}, "height"),
+        ({"fps": 0}, "fps"),
+        ({"fps": -25}, "fps"),
+        ({"duration": -0.1}, "duration"),
+        ({"rotation": 45}, "rotation"),
+        ({"bit_depth": 0}, "bit_depth"),
+        ({"sample_aspect_ratio": 0}, "sample_aspect_ratio"),
+        ({"pts": (0, 1, 2, 3)}, "give pts_step or pts, not both"),
+        ({"pts_step": None, "pts": (0, 1, 2)}, "pts has 3 time stamps for 4 frames"),
+        ({"pts_step": None, "pts": (0, 1, 1, 2)}, "pts must be strictly increasing"),
+        ({"pts_step": None, "pts": (0, 3, 2, 4)}, "pts must be strictly increasing"),
+        ({"pts_step": None}, "a seekable stream needs pts_step or pts"),
+        ({"key_frames": (0, 4)}, r"key_frames must lie in \[0, 4\)"),
+        ({"key_frames": (-1,)}, r"key_frames must lie in \[0, 4\)"),
+        ({"codek": "h264"}, "codek"),
+    ],
+)
+def test_video_values_that_cannot_be_are_refused(video_values, changes, message):
+    with pytest.raises(ValidationError, match=message):
+        VideoInfo.model_validate(video_values | changes)
+
+
+def test_time_stamps_follow_a_constant_step(video_values):
+    video = VideoInfo.model_validate(video_values)
+    np.testing.assert_array_equal(video.timestamps, [1024, 1536, 2048, 2560])
+    np.testing.assert_allclose(video.seconds, [0, 0.04, 0.08, 0.12])
+
+
+def test_time_stamps_of_a_variable_rate_are_kept(video_values):
+    video = VideoInfo.model_validate(video_values | {"pts_step": None, "pts": (10, 20, 25, 90), "time_base": (1, 100)})
+    np.testing.assert_array_equal(video.timestamps, [10, 20, 25, 90])
+    np.testing.assert_allclose(video.seconds, [0, 0.10, 0.15, 0.80])
+
+
+def test_time_stamps_without_any_in_the_stream_follow_the_rate(video_values):
+    changes = {"pts_step": None, "seekable": False, "pts_start": 0, "time_base": (1, 1000)}
+    video = VideoInfo.model_validate(video_values | changes)
+    np.testing.assert_array_equal(video.timestamps, [0, 40, 80, 120])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": "abc"}, "key"),
+        ({"key": ""}, "key"),
+        ({"key": "1.2"}, "key"),
+        ({"id": ""}, "id"),
+        ({"split": ""}, "split"),
+        ({"kind": "smell"}, "kind"),
+        ({"label": 1}, "label"),
+    ],
+)
+def test_sample_values_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        SampleRecord.model_validate({"key": "1", "id": "a", "split": "train"} | changes)
+
+
+def test_an_id_with_a_raw_surrogate_is_refused_and_its_escape_is_kept():
+    # The source writes bytes that are not UTF-8 as six plain characters; neither JSON nor Arrow can hold the raw form.
+    with pytest.raises(ValidationError, match="unicode"):
+        SampleRecord(key="1", id="caf\udce9.mp4", split="train")
+    escaped = SampleRecord(key="1", id="caf\\udce9.mp4", split="train")
+    assert SampleRecord.model_validate_json(escaped.model_dump_json()).id == "caf\\udce9.mp4"
+
+
+@pytest.mark.parametrize("changes", [{"offset": -1}, {"length": 0}, {"data_offset": -1}, {"data_length": 0}])
+def test_places_that_cannot_be_are_refused(changes):
+    good = {"shard": "train-000000.tar", "offset": 0, "length": 1024, "data_offset": 512, "data_length": 10}
+    Location.model_validate(good)
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        Location.model_validate(good | changes)

@@ -1,0 +1,1 @@
+"""The training loop, evaluation of runs, and what a run writes down."""

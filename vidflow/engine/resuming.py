@@ -1,0 +1,86 @@
+"""Whether a run may go on with a config: settings that decide the result must be those it was started with."""
+
+from pathlib import Path
+from typing import Any
+
+from vidflow.config.experiment import Experiment
+from vidflow.config.loading import to_tables
+from vidflow.engine.runs import RunFolder
+from vidflow.errors import ConfigError
+
+FREE = {
+    "name",
+    "output",
+    "data.root",
+    "data.executor",
+    "data.num_threads",
+    "data.batch_size_eval",
+    "data.test_split",
+    "model.load_from",
+    "train.max_steps",
+    "train.val_every",
+    "train.checkpoint_every_epochs",
+    "train.checkpoint_every_steps",
+    "train.log_every",
+    "train.tracker",
+    "train.compile",
+}
+"""Settings that may change: where things lie, what is written down, and how fast it goes."""
+
+
+def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def check_same_run(old: Experiment, new: Experiment, where: str) -> None:
+    """A resumed run must mean the same as the first.
+
+    ``train.epochs`` may change too, unless the schedule is a cosine, which is drawn over all epochs.
+
+    Raises:
+        ConfigError: listing each setting that differs, with both values.
+    """
+    before, after = _flat(to_tables(old)), _flat(to_tables(new))
+    free = FREE | ({"train.epochs"} if new.schedule.kind != "cosine" else set())
+    lines = [
+        f"  {key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in free and not key.startswith("data.test.")
+    ]
+    if lines:
+        raise ConfigError(
+            f"{where}: cannot resume, the config has changed in what decides the result:\n" + "\n".join(lines) + "\n"
+            "Set these back, or start another run: --set name=NEW"
+        )
+
+
+def find_start(run: RunFolder, config: Experiment, *, resume: bool | Path, overwrite: bool) -> Path | None:
+    """The checkpoint to start from, or None for a fresh start. Only looks; changes nothing.
+
+    Raises:
+        ConfigError: the folder is taken, or holds a run of another config.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other")
+    if isinstance(resume, Path):
+        if run.config_path.is_file():
+            check_same_run(run.config(), config, str(run.path))
+        return resume
+    if not run.exists:
+        return None
+    if overwrite:
+        if not run.config_path.is_file():
+            raise ConfigError(f"{run.path}: holds files but no run (no config.toml); choose another name or output")
+        return None
+    if not resume:
+        raise ConfigError(
+            f"{run.path}: exists already; go on with --resume, start anew with --overwrite, "
+            "or choose another name with --set name=NEW"
+        )
+    check_same_run(run.config(), config, str(run.path))
+    steps = run.saved_steps()
+    return steps[-1] if steps else None

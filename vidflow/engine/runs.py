@@ -1,0 +1,145 @@
+"""A run's folder.
+
+runs/<name>/
+  config.toml                          the whole config
+  log.jsonl                            one JSON object per logged step and validation
+  metrics.json                         last and best validation
+  checkpoints/step-00000120/           model.safetensors, training.safetensors, training.json; the latest is kept
+  checkpoints/best.safetensors         weights of the best validation
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidflow.config.experiment import Experiment
+from vidflow.config.loading import load_config, to_toml
+from vidflow.errors import ConfigError, WeightsError
+
+_STEP = re.compile(r"step-(\d{8,})")
+_CONTENT = ("config.toml", "log.jsonl", "metrics.json", "checkpoints", "tensorboard")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; nothing is created before ``start``."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best_weights(self) -> Path:
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists() and any(self.path.iterdir())
+
+    def config(self, overrides: Sequence[str] = ()) -> Experiment:
+        """The config that the run was started with, and overrides over it.
+
+        Raises:
+            ConfigError: this is no run.
+        """
+        if not self.config_path.is_file():
+            raise ConfigError(
+                f"{self.path}: no run, it has no config.toml; give the folder that training made, such as runs/tsm"
+            )
+        return load_config(str(self.config_path), overrides)
+
+    def start(self, config: Experiment) -> None:
+        """Make the folder and write the config."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.config_path, to_toml(config))
+
+    def clear(self) -> None:
+        """Delete what a run has written, and nothing else.
+
+        Raises:
+            ConfigError: the folder is no run.
+        """
+        if not self.config_path.is_file():
+            raise ConfigError(f"{self.path}: holds files but no run (no config.toml); choose another name or output")
+        for name in _CONTENT:
+            target = self.path / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def saved_steps(self) -> list[Path]:
+        """Folders of the complete checkpoints, oldest first."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted((p for p in self.checkpoints.iterdir() if _STEP.fullmatch(p.name)), key=lambda p: int(p.name[5:]))
+
+    def weights(self, checkpoint: str) -> Path:
+        """The weights file of ``best``, ``last``, or a path (a weights file or a checkpoint's folder).
+
+        Raises:
+            WeightsError: there is none yet.
+        """
+        if checkpoint == "best":
+            if not self.best_weights.is_file():
+                raise WeightsError(
+                    f"{self.path}: has no best checkpoint yet (it is kept after a validation); use --checkpoint last"
+                )
+            return self.best_weights
+        if checkpoint == "last":
+            steps = self.saved_steps()
+            if not steps:
+                raise WeightsError(f"{self.path}: has no checkpoint yet")
+            return steps[-1] / "model.safetensors"
+        path = Path(checkpoint)
+        path = path / "model.safetensors" if path.is_dir() else path
+        if not path.is_file():
+            raise WeightsError(f"--checkpoint {checkpoint}: no such file; give best, last or a path")
+        return path
+
+    def append(self, record: dict[str, Any]) -> None:
+        """One line of the log."""
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the log's lines of steps after ``step``: a resumed run makes those steps again."""
+        if not self.log_path.is_file():
+            return
+        lines = []
+        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:  # the last line of a killed run may be cut short
+                continue
+            if record.get("step", 0) <= step:
+                lines.append(line + "\n")
+        write_atomic(self.log_path, "".join(lines))
+
+    def write_metrics(self, values: dict[str, Any]) -> None:
+        write_atomic(self.path / "metrics.json", json.dumps(values, indent=2) + "\n")

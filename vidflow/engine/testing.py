@@ -1,0 +1,114 @@
+"""``evaluate_run``: the metrics of a trained run on a split, over any number of processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidflow.config.experiment import Experiment
+from vidflow.dataset import PackedDataset
+from vidflow.engine.checkpoint import load_exactly
+from vidflow.engine.evaluate import collect, metrics_for
+from vidflow.engine.labels import check_labels
+from vidflow.engine.processes import accelerate_session
+from vidflow.engine.runs import RunFolder
+from vidflow.engine.seeding import determinism
+from vidflow.engine.signals import StoppedError, StopRequest
+from vidflow.errors import ConfigError
+from vidflow.evaluation.metric import ScoreStore
+from vidflow.models import build_model
+from vidflow.pipelines.loader import build_loader
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The outcome of a test."""
+
+    run: str
+    weights: str
+    split: str
+    num_samples: int
+    metrics: dict[str, float]
+    is_main_process: bool
+    """Whether this process is the one that reports."""
+
+
+def evaluate_run(
+    run: RunFolder, config: Experiment, *, checkpoint: str = "best", split: str | None = None, dump: Path | None = None
+) -> RunReport:
+    """Test a run's weights.
+
+    Args:
+        config: the run's own, with what the test overrides.
+        checkpoint: ``best``, ``last``, or the path of a weights file or checkpoint folder.
+        split: None takes the config's test split.
+        dump: Parquet file for the scores of all samples: index, id, labels, scores, predicted.
+
+    Raises:
+        WeightsError: no such checkpoint, or weights that do not fit the model.
+        ConfigError, DataError: as in training.
+        StoppedError: SIGTERM or SIGINT.
+    """
+    if dump is not None and dump.suffix != ".parquet":
+        raise ConfigError(f"--dump {dump}: the scores are written as Parquet; let the name end in .parquet")
+    weights = run.weights(checkpoint)
+    split = split or config.data.test_split
+    with (
+        determinism(config.deterministic),
+        accelerate_session(config.train.precision) as accelerator,
+        StopRequest() as stop,
+    ):
+        dataset = PackedDataset.open(config.data.root)
+        multi_label = dataset.info.multi_label
+        num_classes = config.model.num_classes or len(dataset.info.classes)
+        model = build_model(config.model.name, num_classes=num_classes, multi_label=multi_label, **config.model.options)
+        load_exactly(model, weights)
+        model = model.to(accelerator.device).eval()
+        loader = build_loader(
+            dataset,
+            config.data.test_pipeline,
+            split=split,
+            where=config.data.where,
+            training=False,
+            seed=config.seed,
+            batch_size=config.data.batch_size_eval or config.train.batch_size,
+            rank=accelerator.process_index,
+            world_size=accelerator.num_processes,
+            device=accelerator.device,
+            executor=config.data.executor,
+            num_threads=config.data.num_threads,
+        )
+        check_labels(dataset, loader.indices, split=split, num_classes=num_classes)
+        metrics = metrics_for(multi_label=multi_label)
+        if not collect(accelerator, model, loader, metrics, title=f"test on {split}", total=len(loader), stop=stop):
+            raise StoppedError(stop.signum, f"stopped by signal {stop.signum} before the test was complete")
+        if dump is not None and accelerator.is_main_process:
+            write_scores(dump, metrics, dataset)
+        is_main = accelerator.is_main_process
+    return RunReport(str(run.path), str(weights), split, len(metrics), metrics.compute(), is_main)
+
+
+def write_scores(path: Path, metrics: ScoreStore, dataset: PackedDataset) -> None:
+    """One Parquet row per sample: index, id, labels, predicted (the best class) and scores [K]."""
+    indices, scores, labels = metrics.arrays()
+    ids = dataset.table.column("id").take(pa.array(indices))
+    listed = (
+        [np.flatnonzero(row > 0.5).tolist() for row in labels]
+        if labels.ndim == 2
+        else [[int(label)] for label in labels]
+    )
+    table = pa.table(
+        {
+            "index": pa.array(indices),
+            "id": ids,
+            "labels": pa.array(listed, pa.list_(pa.int32())),
+            "predicted": pa.array(scores.argmax(1).astype(np.int32)),
+            "scores": pa.array(list(scores), pa.list_(pa.float32())),
+        }
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    pq.write_table(table, part)
+    part.replace(path)

@@ -1,0 +1,201 @@
+"""``train``: from a config to a finished run."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from vidflow.cli.console import errors
+from vidflow.config.experiment import Experiment
+from vidflow.dataset import PackedDataset
+from vidflow.engine.building import make_optimizer
+from vidflow.engine.checkpoint import Progress
+from vidflow.engine.evaluate import main_metric
+from vidflow.engine.journal import Journal, check_tracker
+from vidflow.engine.labels import check_labels
+from vidflow.engine.loop import Loop, LoopSettings, averaged
+from vidflow.engine.processes import accelerate_session
+from vidflow.engine.resuming import find_start
+from vidflow.engine.runs import RunFolder
+from vidflow.engine.schedule import Schedule, optimizer_steps, scaled_lr
+from vidflow.engine.seeding import determinism, seed_all
+from vidflow.engine.signals import StopRequest
+from vidflow.errors import ConfigError
+from vidflow.models import build_model
+from vidflow.models.weights import load_weights
+from vidflow.pipelines.epoch import Window
+from vidflow.pipelines.loader import Loader, build_loader
+
+
+def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = False) -> Progress:
+    """Train, validate and write the run's folder ``output/name``.
+
+    Args:
+        resume: go on with the folder's last checkpoint, or with a checkpoint's folder; where the run has none yet,
+            it starts from the beginning.
+        overwrite: delete what an earlier run of this name has written.
+
+    Returns:
+        Where the run stands at its end, with the last and the best validation's metrics.
+
+    Raises:
+        ConfigError: settings that do not fit, or a folder that is taken.
+        DataError: the data set, or labels out of the model's range.
+        StoppedError: SIGTERM or SIGINT; the state is saved.
+        NonFiniteLossError: a loss or gradient is not finite.
+    """
+    run = RunFolder(Path(config.output) / config.name)
+    start = find_start(run, config, resume=resume, overwrite=overwrite)
+    with (
+        determinism(config.deterministic),
+        accelerate_session(config.train.precision) as accelerator,
+        StopRequest() as stop,
+    ):
+        loop = assemble(config, run, accelerator, stop, fresh=start is None)
+        accelerator.wait_for_everyone()  # every process has looked at the folder before one changes it
+        if accelerator.is_main_process:
+            if overwrite and run.exists:
+                run.clear()
+            run.start(config)
+        accelerator.wait_for_everyone()
+        if start is not None:
+            loop.restore(start)
+        if accelerator.is_main_process:
+            run.forget_after(loop.progress.step)
+            errors.print(_headline(config, loop, start), markup=False, highlight=False, soft_wrap=True)
+        with Journal(
+            run, tracker=config.train.tracker, active=accelerator.is_main_process, step=loop.progress.step
+        ) as journal:
+            progress = loop(journal)
+        accelerator.wait_for_everyone()
+    return progress
+
+
+def assemble(
+    config: Experiment, run: RunFolder, accelerator: Accelerator, stop: StopRequest, *, fresh: bool = True
+) -> Loop:
+    """All parts of a run, with everything checked that can be checked before the first step; writes nothing.
+
+    Args:
+        fresh: load the weights to start from; a resumed run has its own.
+    """
+    check_tracker(config.train.tracker)
+    data, optim, schedule = config.data, config.optim, config.schedule
+    dataset = PackedDataset.open(data.root)
+    multi_label = dataset.info.multi_label
+    num_classes = config.model.num_classes or len(dataset.info.classes)
+    loader, val_loader = _loaders(config, dataset, accelerator)
+    for part, split in ((loader, data.train_split), (val_loader, data.val_split)):
+        if part is not None:
+            check_labels(dataset, part.indices, split=split, num_classes=num_classes)
+    metric = main_metric(config.train.best_metric, multi_label=multi_label)
+
+    seed_all(config.seed, "model")
+    model = build_model(config.model.name, num_classes=num_classes, multi_label=multi_label, **config.model.options)
+    if fresh and config.model.load_from is not None:
+        report = load_weights(model, config.model.load_from, mode="finetune")
+        if accelerator.is_main_process:
+            errors.print(report.summary(), markup=False, highlight=False, soft_wrap=True)
+    if config.train.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.train.sync_bn and accelerator.num_processes > 1:
+        if accelerator.device.type == "cpu":
+            raise ConfigError("train.sync_bn = true needs GPUs; leave it out on CPUs")
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    ema = averaged(model, config.train.ema) if config.train.ema is not None else None
+    if config.train.compile:
+        model.compile()
+
+    lr = optim.lr
+    if optim.auto_scale_lr:
+        assert optim.base_batch is not None
+        lr = scaled_lr(
+            lr,
+            batch_size=config.train.batch_size,
+            num_processes=accelerator.num_processes,
+            accumulate=optim.accumulate,
+            base_batch=optim.base_batch,
+        )
+    optimizer = make_optimizer(
+        model, name=optim.name, lr=lr, weight_decay=optim.weight_decay, options=optim.options, rule=optim.rule
+    )
+    rates = Schedule(
+        epochs=config.train.epochs,
+        steps_per_epoch=optimizer_steps(len(loader), optim.accumulate),
+        min_factor=schedule.min_lr / optim.lr,
+        **schedule.model_dump(exclude={"min_lr"}),
+    )
+    settings = LoopSettings(
+        epochs=config.train.epochs,
+        accumulate=optim.accumulate,
+        clip_norm=optim.clip_norm,
+        max_steps=config.train.max_steps,
+        val_every=config.train.val_every,
+        checkpoint_every_epochs=config.train.checkpoint_every_epochs,
+        checkpoint_every_steps=config.train.checkpoint_every_steps,
+        log_every=config.train.log_every,
+        main_metric=metric,
+        multi_label=multi_label,
+        seed=config.seed,
+    )
+    return Loop(
+        settings,
+        accelerator=accelerator,
+        run=run,
+        model=model,
+        optimizer=optimizer,
+        schedule=rates,
+        loader=loader,
+        val_loader=val_loader,
+        ema=ema,
+        stop=stop,
+    )
+
+
+def _loaders(config: Experiment, dataset: PackedDataset, accelerator: Accelerator) -> tuple[Loader, Loader | None]:
+    data = config.data
+    train_loader = build_loader(
+        dataset,
+        data.train,
+        split=data.train_split,
+        where=data.where,
+        batch_size=config.train.batch_size,
+        training=True,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        device=accelerator.device,
+        executor=data.executor,
+        num_threads=data.num_threads,
+        window=Window(num_samples=data.shuffle_window),
+    )
+    if not config.train.val_every:
+        return train_loader, None
+    val_loader = build_loader(
+        dataset,
+        data.val,
+        split=data.val_split,
+        where=data.where,
+        batch_size=data.batch_size_eval or config.train.batch_size,
+        training=False,
+        seed=config.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        device=accelerator.device,
+        executor=data.executor,
+        num_threads=data.num_threads,
+    )
+    return train_loader, val_loader
+
+
+def _headline(config: Experiment, loop: Loop, start: Path | None) -> str:
+    millions = sum(p.numel() for p in loop.model.parameters()) / 1e6
+    rates = loop.schedule
+    begin = f"resumes from {start}" if start is not None else "starts"
+    return (
+        f"{loop.run.path} {begin}: {config.model.name}, {millions:.2f} M parameters, "
+        f"{loop.accelerator.num_processes} x "
+        f"{loop.accelerator.device.type}, {config.train.precision}; "
+        f"{loop.loader.num_samples} clips and {rates.steps_per_epoch} steps per epoch, "
+        f"{config.train.epochs} epochs, lr {max(loop.base_rates):.4g}"
+    )

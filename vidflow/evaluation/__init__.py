@@ -1,0 +1,1 @@
+"""Metrics, keyed by sample index: padding and repeats cannot count twice, and N ranks give what one gives."""
