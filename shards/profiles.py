@@ -148,7 +148,9 @@ def encode(source: Path, info: VideoInfo, out: Path, profile: Profile) -> None:
     if unit.denominator > _MAX_TIMESCALE:
         raise EncodeError(f"{source}: time stamps in units of {unit} s do not fit into MP4")
     first, durations = int(info.timestamps[0]), _durations(info)
-    x264 = f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:bframes=0"
+    # mbtree computes in floating point by code that differs from CPU to CPU, and was seen to give other bytes from one
+    # run to the next under AVX-512 (x264 core 165); all else of x264 is in whole numbers.
+    x264 = f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:bframes=0:mbtree=0:rc-lookahead=0"
     options = {"preset": "medium", "tune": "fastdecode", "crf": str(profile.crf), "x264-params": x264, "threads": "1"}
     # video_track_timescale: FFmpeg would otherwise multiply small units, which changes nothing but the numbers.
     container_options = {"fflags": "+bitexact", "video_track_timescale": str(unit.denominator)}

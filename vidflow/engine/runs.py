@@ -2,6 +2,7 @@
 
 runs/<name>/
   config.toml                          the whole config
+  classes.json                         names of the classes, so that predictions need no data set
   log.jsonl                            one JSON object per logged step and validation
   metrics.json                         last and best validation
   checkpoints/step-00000120/           model.safetensors, training.safetensors, training.json; the latest is kept
@@ -22,7 +23,7 @@ from vidflow.config.loading import load_config, to_toml
 from vidflow.errors import ConfigError, WeightsError
 
 _STEP = re.compile(r"step-(\d{8,})")
-_CONTENT = ("config.toml", "log.jsonl", "metrics.json", "checkpoints", "tensorboard")
+_CONTENT = ("config.toml", "classes.json", "log.jsonl", "metrics.json", "checkpoints", "tensorboard")
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -33,6 +34,15 @@ def write_atomic(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """What the scores of a run's model stand for."""
+
+    names: tuple[str, ...]
+    """In the order of the scores."""
+    multi_label: bool
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,23 @@ class RunFolder:
             )
         return load_config(str(self.config_path), overrides)
 
-    def start(self, config: Experiment) -> None:
-        """Make the folder and write the config."""
+    def classes(self) -> ClassList:
+        """The classes that the run was started with.
+
+        Raises:
+            ConfigError: the run has no readable list of them.
+        """
+        path = self.path / "classes.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return ClassList(tuple(values["names"]), bool(values["multi_label"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}: no readable list of classes ({error}); train the run again") from error
+
+    def start(self, config: Experiment, classes: ClassList) -> None:
+        """Make the folder, and write the config and the classes."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path / "classes.json", json.dumps(vars(classes), ensure_ascii=False, indent=1) + "\n")
         write_atomic(self.config_path, to_toml(config))
 
     def clear(self) -> None:

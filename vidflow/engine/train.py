@@ -16,7 +16,7 @@ from vidflow.engine.labels import check_labels
 from vidflow.engine.loop import Loop, LoopSettings, averaged
 from vidflow.engine.processes import accelerate_session
 from vidflow.engine.resuming import find_start
-from vidflow.engine.runs import RunFolder
+from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.engine.schedule import Schedule, optimizer_steps, scaled_lr
 from vidflow.engine.seeding import determinism, seed_all
 from vidflow.engine.signals import StopRequest
@@ -56,7 +56,7 @@ def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = 
         if accelerator.is_main_process:
             if overwrite and run.exists:
                 run.clear()
-            run.start(config)
+            run.start(config, _class_list(config))
         accelerator.wait_for_everyone()
         if start is not None:
             loop.restore(start)
@@ -150,6 +150,14 @@ def assemble(
         ema=ema,
         stop=stop,
     )
+
+
+def _class_list(config: Experiment) -> ClassList:
+    """The data set's classes; a model of more classes has numbers for the rest."""
+    info = PackedDataset.open(config.data.root).info
+    count = config.model.num_classes or len(info.classes)
+    rest = (f"class {number}" for number in range(len(info.classes), count))
+    return ClassList((*info.classes, *rest), info.multi_label)
 
 
 def _loaders(config: Experiment, dataset: PackedDataset, accelerator: Accelerator) -> tuple[Loader, Loader | None]:

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from vidflow.batch import Batch
-from vidflow.config.experiment import Experiment
-from vidflow.dataset import DatasetInfo, PackedDataset
 from vidflow.engine.building import TaskModel
 from vidflow.engine.checkpoint import load_exactly
 from vidflow.engine.runs import RunFolder
-from vidflow.errors import ConfigError, DataError, DecodeError, WeightsError
+from vidflow.errors import ConfigError, DecodeError, WeightsError
 from vidflow.inference.files import list_videos
 from vidflow.media.probe import OnDamage, probe_video
 from vidflow.models import build_model
@@ -72,8 +70,7 @@ class Predictor:
         on_damage: ``conceal`` predicts from what still decodes of a damaged video, ``error`` refuses such a file.
 
     Raises:
-        ConfigError: no run there, an override that does not fit, or a model with other classes than the data set.
-        DataError: the data set that the run was trained on, which names the classes, is not there.
+        ConfigError: no run there, or an override that does not fit.
         WeightsError: no such checkpoint, or weights that do not fit the model.
     """
 
@@ -90,15 +87,15 @@ class Predictor:
         folder = RunFolder(Path(run))
         self.config = folder.config(overrides)
         self.weights = folder.weights(checkpoint)
-        info = _dataset_info(self.config)
-        self.classes = _class_names(info, self.config)
+        classes = folder.classes()
+        self.classes = classes.names
         self.device = _choose_device(device)
         self.on_damage = on_damage
         self.num_threads = num_threads or self.config.data.num_threads or default_num_threads()
         self.pipeline = self.config.data.test_pipeline
         settings = self.config.model
         model = build_model(
-            settings.name, num_classes=len(self.classes), multi_label=info.multi_label, **settings.options
+            settings.name, num_classes=len(self.classes), multi_label=classes.multi_label, **settings.options
         )
         load_exactly(model, self.weights)
         self.model = model.to(self.device).eval()
@@ -209,26 +206,6 @@ class Predictor:
         if not scores.isfinite().all():
             raise WeightsError(f"{self.weights}: the model gives scores that are no numbers; use another checkpoint")
         return scores
-
-
-def _dataset_info(config: Experiment) -> DatasetInfo:
-    try:
-        return PackedDataset.open(config.data.root).info
-    except DataError as error:
-        raise DataError(
-            f"{error}. Predictions take the classes' names from the data set that the run was trained on; "
-            "where it has moved, give its place with --set data.root=DIR"
-        ) from error
-
-
-def _class_names(info: DatasetInfo, config: Experiment) -> tuple[str, ...]:
-    wanted = config.model.num_classes or len(info.classes)
-    if wanted != len(info.classes):
-        raise ConfigError(
-            f"model.num_classes = {wanted}, but {config.data.root} names {len(info.classes)} classes; "
-            "give the data set that the run was trained on with --set data.root=DIR"
-        )
-    return info.classes
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from vidflow.dataset import PackedDataset
 from vidflow.engine.processes import accelerate_session
-from vidflow.engine.runs import RunFolder
+from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.engine.signals import StopRequest
 from vidflow.engine.train import assemble, train
 from vidflow.errors import ConfigError, DataError, MissingExtraError, NonFiniteLossError
@@ -115,7 +115,7 @@ def test_steps_that_the_gradient_scaler_skips_do_not_advance_the_schedule(make_c
         # So large a scale overflows; each overflow halves it and skips the step.
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=10**6)
         loop = assemble(config, run, accelerator, stop)
-        run.start(config)
+        run.start(config, ClassList(("a", "b", "c"), multi_label=False))
         from vidflow.engine.journal import Journal
 
         with Journal(run, tracker="none", active=True, step=0) as journal:

@@ -9,7 +9,7 @@ import torch
 from vidflow.config.experiment import Experiment
 from vidflow.demo import CLASSES, write_demo_data
 from vidflow.engine.checkpoint import save_weights
-from vidflow.engine.runs import RunFolder
+from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.models import build_model
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.profiles import choose_profile
@@ -55,7 +55,7 @@ def trained(tmp_path_factory) -> TrainedRun:
         }
     )
     run = RunFolder(root / "runs" / "small")
-    run.start(config)
+    run.start(config, ClassList(CLASSES, multi_label=False))
     torch.manual_seed(3)
     model = build_model("tsm-tiny", num_classes=len(CLASSES))
     with torch.no_grad():

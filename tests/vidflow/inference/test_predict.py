@@ -141,11 +141,16 @@ def test_a_missing_checkpoint_is_refused(trained):
         Predictor(trained.path, checkpoint="last")
 
 
-def test_a_moved_data_set_is_asked_for(trained, tmp_path):
-    with pytest.raises(DataError, match=r"no such file.*--set data\.root=DIR"):
-        Predictor(trained.path, overrides=[f"data.root={tmp_path / 'gone'}"])
-    shutil.copy(trained.data / "dataset.json", tmp_path)
-    Predictor(trained.path, overrides=[f"data.root={tmp_path}"])
+def test_the_data_set_is_not_needed(trained, predictor, clip, tmp_path):
+    elsewhere = Predictor(trained.path, overrides=[f"data.root={tmp_path / 'gone'}"])
+    assert elsewhere([clip]) == predictor([clip])
+
+
+def test_a_run_without_class_names_is_refused(trained, tmp_path):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    (run / "classes.json").write_text("[1, 2")
+    with pytest.raises(ConfigError, match=r"classes\.json: no readable list of classes"):
+        Predictor(run)
 
 
 def test_weights_of_another_model_are_refused(trained):
