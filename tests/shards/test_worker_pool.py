@@ -1,38 +1,14 @@
 """The ordered pool: order, crashes, errors, and no process left behind."""
 
-import os
 import signal
-import time
 from contextlib import closing
-from pathlib import Path
 
 import psutil
 import pytest
+from pool_work import crash_on_three, crash_once, fail, square_slowly
 
 from vidflow.errors import StorageError
 from vidflow.shards.workers import Crash, map_in_order
-
-
-def square_slowly(number: int) -> int:
-    time.sleep(0.02 * (number % 3))
-    return number * number
-
-
-def crash_on_three(number: int) -> int:
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def crash_once(marker: str) -> str:
-    if not Path(marker).exists():
-        Path(marker).touch()
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return "done"
-
-
-def fail(number: int) -> int:
-    raise StorageError("disk full") if number == 2 else ZeroDivisionError("seven")
 
 
 def children() -> set[int]:
