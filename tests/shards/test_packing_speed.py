@@ -17,8 +17,8 @@ from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.sources.class_folders import read_class_folders
 from vidflow.shards.sources.items import SourceList
 
-# A quiet machine reaches 0.7 and more (docs/performance.md); here other tests run on the same cores, and the short clips
-# make the start of the processes count.
+# A quiet machine reaches 0.7 and more (docs/performance.md); here other tests run on the same cores, and the start of
+# the processes counts, since the clips are few.
 BAR = 0.5
 REPEATS = 3
 
