@@ -30,6 +30,8 @@ DECODED_BYTES = 512 << 20
 PIECE_BYTES = DECODED_BYTES // 4
 # Finished batches that wait for the consumer.
 READY_BATCHES = 2
+# A reader may be waiting for a silent server: it is left behind then, and ends by itself.
+STOP_SECONDS = 2.0
 
 
 def default_num_threads() -> int:
@@ -304,7 +306,16 @@ class _Run:
         self._budget.wake()
         self._pool.shutdown(wait=True, cancel_futures=True)
         for thread in self._threads:
-            thread.join()
+            thread.join(STOP_SECONDS)
+
+
+def _refuse_other_kinds(dataset: PackedDataset, indices: np.ndarray) -> None:
+    kinds = set(dataset.column("kind")[indices].tolist()) - {"video"}
+    if kinds:
+        raise DataError(
+            f"{dataset.storage.root}: holds samples of kind {', '.join(sorted(kinds))}, "
+            "a clip pipeline reads video only; select with where = \"kind == 'video'\", or use another pipeline"
+        )
 
 
 def build_loader(
@@ -345,6 +356,7 @@ def build_loader(
             f"batch_size must be positive and rank in [0, world_size), not {batch_size}, {rank}, {world_size}"
         )
     indices = dataset.select(split, where)[:limit]
+    _refuse_other_kinds(dataset, indices)
     threads = num_threads or default_num_threads()
     parts = [*(f"{shard.name} {shard.sha256}" for shard in dataset.info.shards), split, where, str(len(indices))]
     return Loader(

@@ -46,7 +46,7 @@ class DatasetInfo(Frozen):
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    task: Literal["recognition"] = "recognition"
+    task: Literal["recognition", "skeleton", "audio", "detection", "localization", "retrieval"] = "recognition"
     multi_label: bool = False
     classes: tuple[str, ...]
     splits: dict[str, SplitInfo]
@@ -114,7 +114,13 @@ class PackedDataset:
 
     def row(self, index: int) -> tuple[SampleRecord, Location]:
         """The sample at a position of the manifest, and where its bytes lie."""
-        return manifest.from_row(self.table.slice(index, 1).to_pylist()[0])
+        return manifest.from_row(self._filled.slice(index, 1).to_pylist()[0])
+
+    @cached_property
+    def _filled(self) -> pa.Table:
+        """The manifest without the columns of other kinds: a row becomes Python values, column by column."""
+        table = self.table
+        return table.select([name for name in table.schema.names if table.column(name).null_count < len(table)])
 
     def column(self, name: str) -> np.ndarray:
         """One manifest column as a NumPy array, [number of samples]."""

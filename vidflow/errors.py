@@ -10,6 +10,14 @@ class VidflowError(Exception):
 
     exit_status = 1
 
+    def __init__(self, message: str = "", *notes: object) -> None:
+        super().__init__(message, *notes)
+        self._message = message
+
+    def __str__(self) -> str:
+        # Not the arguments: webdataset adds notes of its own to those of every error that passes through it.
+        return self._message
+
 
 class ConfigError(VidflowError):
     """A TOML file, an override or an option that does not fit."""

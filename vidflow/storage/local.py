@@ -1,38 +1,11 @@
-"""Where packed data sets lie: a storage reads names below one root.
-
-Local folders so far; an address of a scheme that is not known is refused by name.
-"""
+"""Files below a folder of this machine."""
 
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from vidflow.errors import StorageError
-
-
-class Storage(Protocol):
-    """Read access to the files below one root. All errors are ``StorageError`` and name the full address."""
-
-    root: str
-
-    def address(self, name: str) -> str:
-        """The full path or URL of a name, for messages."""
-        ...
-
-    def exists(self, name: str) -> bool: ...
-
-    def size(self, name: str) -> int:
-        """Bytes."""
-        ...
-
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes ``[offset, offset + length)``; a shorter file is an error, never a shorter answer."""
-        ...
-
-    def open(self, name: str, offset: int = 0, length: int | None = None) -> BinaryIO:
-        """A stream over ``[offset, offset + length)``."""
-        ...
 
 
 class _Range(io.RawIOBase):
@@ -61,6 +34,8 @@ class _Range(io.RawIOBase):
 
 class LocalStorage:
     """A folder on a file system."""
+
+    reads_ahead = False
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
@@ -102,12 +77,3 @@ class LocalStorage:
         if length is None:
             length = self.size(name) - offset
         return io.BufferedReader(_Range(self._file(name), offset, length, self.address(name)), 1 << 20)
-
-
-def open_storage(root: str | os.PathLike[str]) -> Storage:
-    """The storage of a root: a local path, or ``scheme://...`` for the schemes that are known."""
-    text = os.fspath(root)
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme != "file":
-        raise StorageError(f"{text}: no storage for {scheme}://; use a local path")
-    return LocalStorage(text.removeprefix("file://"))
