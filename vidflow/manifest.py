@@ -1,7 +1,8 @@
 """The manifest: one Parquet row per sample, flat columns that pandas can query, and back to ``SampleRecord``.
 
-The video's fields are columns of the row itself (``duration``, ``width``, ``codec``, ...), and ``label`` is the first
-label, so that ``where = "duration > 2 and label < 200"`` reads as one expects.
+The fields of the media are columns of the row itself (``duration``, ``width``, ``codec``, ...), shared by all kinds
+that have them and null for the others; ``label`` is the first label, so that ``where = "duration > 2 and label < 200"``
+reads as one expects. Annotations are nested columns: a segment takes 20 bytes.
 """
 
 import typing
@@ -9,12 +10,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidflow.errors import DataError
-from vidflow.schema import SCHEMA_VERSION, Location, SampleRecord, VideoInfo
+from vidflow.schema import (
+    ANNOTATIONS,
+    KINDS,
+    SCHEMA_VERSION,
+    Frozen,
+    Location,
+    SampleRecord,
+    Segment,
+    TimedBox,
+)
 
 FILE_NAME = "manifest.parquet"
 
@@ -24,9 +33,19 @@ _LISTS = {
     "pts": pa.list_(pa.int64()),
     "time_base": pa.list_(pa.int32()),
 }
-_INT64 = {"offset", "length", "data_offset", "data_length", "pts_start", "pts_step"}
-_SAMPLE_FIELDS = [name for name in SampleRecord.model_fields if name not in ("schema_version", "video")]
-_VIDEO_FIELDS = list(VideoInfo.model_fields)
+_BOX = {name: pa.float64() for name in ("x1", "y1", "x2", "y2")}
+_NESTED = {
+    "segments": pa.list_(pa.struct({"start": pa.float64(), "end": pa.float64(), "label": pa.int32()})),
+    "boxes": pa.list_(
+        pa.struct(
+            {"time": pa.float64(), **_BOX, "labels": pa.list_(pa.int32()), "person": pa.int32(), "score": pa.float64()}
+        )
+    ),
+    "captions": pa.list_(pa.string()),
+}
+_INT64 = {"offset", "length", "data_offset", "data_length", "pts_start", "pts_step", "num_samples"}
+_SAMPLE_FIELDS = [name for name in SampleRecord.model_fields if name not in ("schema_version", *KINDS, *ANNOTATIONS)]
+_MEDIA_FIELDS: dict[str, list[str]] = {kind: list(info.model_fields) for kind, info in KINDS.items()}
 _LOCATION_FIELDS = list(Location.model_fields)
 
 
@@ -43,21 +62,27 @@ def _arrow_type(name: str, annotation: object) -> pa.DataType:
 
 
 def _schema() -> pa.Schema:
-    fields = [pa.field("label", pa.int32())]
-    for model, names in ((SampleRecord, _SAMPLE_FIELDS), (VideoInfo, _VIDEO_FIELDS), (Location, _LOCATION_FIELDS)):
-        fields += [pa.field(name, _arrow_type(name, model.model_fields[name].annotation)) for name in names]
-    return pa.schema(fields, metadata={"vidflow_schema_version": str(SCHEMA_VERSION)})
+    types = {"label": pa.int32()}
+    models: tuple[type[Frozen], ...] = (SampleRecord, *KINDS.values())
+    for model in models:
+        for name in _SAMPLE_FIELDS if model is SampleRecord else model.model_fields:
+            kind = _arrow_type(name, model.model_fields[name].annotation)
+            assert types.setdefault(name, kind) == kind, f"{name} is of several types"
+    types |= _NESTED
+    types |= {name: _arrow_type(name, Location.model_fields[name].annotation) for name in _LOCATION_FIELDS}
+    return pa.schema(list(types.items()), metadata={"vidflow_schema_version": str(SCHEMA_VERSION)})
 
 
 SCHEMA = _schema()
+_NOT_SCALAR = {*_LISTS, *_NESTED}
 
 
 def to_row(record: SampleRecord, location: Location) -> dict[str, object]:
     """The flat manifest row of one sample."""
-    row: dict[str, object] = {"label": record.labels[0] if record.labels else None}
-    row |= record.model_dump(include=set(_SAMPLE_FIELDS))
-    row |= record.video.model_dump() if record.video else dict.fromkeys(_VIDEO_FIELDS)
-    return row | location.model_dump()
+    row: dict[str, object] = dict.fromkeys(SCHEMA.names)
+    row["label"] = record.labels[0] if record.labels else None
+    row |= record.model_dump(include={*_SAMPLE_FIELDS, *ANNOTATIONS})
+    return row | record.media.model_dump() | location.model_dump()
 
 
 def to_table(rows: Iterable[dict[str, object]]) -> pa.Table:
@@ -66,15 +91,28 @@ def to_table(rows: Iterable[dict[str, object]]) -> pa.Table:
 
 
 def from_row(row: dict[str, typing.Any]) -> tuple[SampleRecord, Location]:
-    """The inverse of ``to_row``; the values were validated when they were written."""
-    video = None
-    if row["codec"] is not None:
-        values: dict[str, typing.Any] = {
-            name: tuple(row[name]) if name in _LISTS and row[name] is not None else row[name] for name in _VIDEO_FIELDS
-        }
-        video = VideoInfo.model_construct(None, **values)
-    sample: dict[str, typing.Any] = {name: tuple(row[name]) if name in _LISTS else row[name] for name in _SAMPLE_FIELDS}
-    record = SampleRecord.model_construct(None, schema_version=SCHEMA_VERSION, video=video, **sample)
+    """The inverse of ``to_row``; the values were validated when they were written.
+
+    Args:
+        row: columns that are null may be left out.
+    """
+    kind = row["kind"]
+    media: dict[str, typing.Any] = {
+        name: tuple(row[name]) if name in _LISTS and row.get(name) is not None else row.get(name)
+        for name in _MEDIA_FIELDS[kind]
+    }
+    values: dict[str, typing.Any] = {
+        name: tuple(row[name]) if name in _LISTS else row.get(name) for name in _SAMPLE_FIELDS
+    }
+    values[kind] = KINDS[kind].model_construct(None, **media)
+    if row.get("segments"):
+        values["segments"] = tuple(Segment.model_construct(None, **segment) for segment in row["segments"])
+    if row.get("boxes"):
+        boxes = ({**box, "labels": tuple(box["labels"])} for box in row["boxes"])
+        values["boxes"] = tuple(TimedBox.model_construct(None, **box) for box in boxes)
+    if row.get("captions"):
+        values["captions"] = tuple(row["captions"])
+    record = SampleRecord.model_construct(None, schema_version=SCHEMA_VERSION, **values)
     return record, Location.model_construct(**{name: row[name] for name in _LOCATION_FIELDS})
 
 
@@ -113,7 +151,9 @@ def query(table: pa.Table, where: str) -> list[int]:
     Raises:
         DataError: the expression does not parse or names no column.
     """
-    columns = [name for name in table.schema.names if name not in _LISTS]
+    import pandas as pd  # here, because most commands read manifests without a query, and this import is slow
+
+    columns = [name for name in table.schema.names if name not in _NOT_SCALAR]
     frame: pd.DataFrame = table.select(columns).to_pandas()
     try:
         # Not frame.query: a column of numbers would silently count as row positions. Nothing but columns is in scope.

@@ -4,12 +4,25 @@
 """
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
+
+Kind = Literal["video", "frames", "skeleton", "audio", "feature"]
+Layout = Literal["coco", "openpose", "nturgb+d", "msr20", "custom"]
+
+NUM_KEYPOINTS: dict[str, int] = {"coco": 17, "openpose": 18, "nturgb+d": 25, "msr20": 20}
+"""Keypoints of each layout that has a fixed number; ``custom`` may have any."""
 
 
 class Frozen(BaseModel):
@@ -101,6 +114,140 @@ class VideoInfo(Frozen):
         return np.asarray((self.timestamps - self.timestamps[0]) * unit, np.float64)
 
 
+class FramesInfo(Frozen):
+    """Frames that lie in the shard as one picture each: ``KEY.rgb.00001.jpg`` and so on, counted from 1.
+
+    Flow, where there is some, is two grey pictures per step, ``KEY.flow_x.00001.jpg`` and ``KEY.flow_y.00001.jpg``.
+    """
+
+    container: Literal["jpg", "png"]
+    """File name extension of the frames; flow is always jpg."""
+    num_frames: int = Field(gt=0)
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    """Size in pixels, the same for all frames and all flow of the sample."""
+    fps: float | None = Field(default=None, gt=0)
+    duration: float | None = Field(default=None, ge=0)
+    """Seconds, ``num_frames / fps`` where the rate is known."""
+    num_flow: int = Field(default=0, ge=0)
+    """Pairs of flow pictures; 0 where there is no flow."""
+
+
+class SkeletonInfo(Frozen):
+    """``KEY.keypoint.npy`` [M, T, K, C] and perhaps ``KEY.keypoint_score.npy`` [M, T, K].
+
+    A keypoint that is missing has zeros for all its coordinates.
+    """
+
+    layout: Layout
+    num_people: int = Field(gt=0)
+    """M; a person keeps its place through the whole sample."""
+    num_frames: int = Field(gt=0)
+    """T."""
+    num_keypoints: int = Field(gt=0)
+    """K."""
+    num_coords: Literal[2, 3]
+    """C: x, y in pixels of the picture (as the source has them), or x, y, z in metres."""
+    has_scores: bool = False
+    """Whether the source has a confidence per keypoint."""
+    width: int | None = Field(default=None, gt=0)
+    height: int | None = Field(default=None, gt=0)
+    """Size in pixels of the picture that the keypoints were found in, where it is known."""
+    fps: float | None = Field(default=None, gt=0)
+    duration: float | None = Field(default=None, ge=0)
+    """Seconds, ``num_frames / fps`` where the rate is known."""
+    num_damaged: int = Field(default=0, ge=0)
+    """Keypoints that were not finite and that the policy ``conceal`` marked as missing."""
+
+    @model_validator(mode="after")
+    def _keypoints_fit_the_layout(self) -> "SkeletonInfo":
+        expected = NUM_KEYPOINTS.get(self.layout, self.num_keypoints)
+        if self.num_keypoints != expected:
+            raise ValueError(f"layout {self.layout} has {expected} keypoints, not {self.num_keypoints}")
+        return self
+
+
+class AudioInfo(Frozen):
+    """A sound stream, ``KEY.wav``, ``KEY.flac`` or ``KEY.mp3``; what decoding the whole stream once has shown."""
+
+    container: Literal["flac", "wav", "mp3"]
+    codec: str
+    """FFmpeg's name: pcm_s16le, flac, mp3, ..."""
+    sample_rate: int = Field(gt=0)
+    """Per second."""
+    num_channels: int = Field(gt=0)
+    num_samples: int = Field(gt=0)
+    """Per channel, over what really decodes."""
+    duration: float = Field(gt=0)
+    """Seconds, ``num_samples / sample_rate``."""
+
+
+class FeatureInfo(Frozen):
+    """``KEY.feature.npy`` [T, C]: one vector per step of a longer video."""
+
+    num_steps: int = Field(gt=0)
+    """T."""
+    num_features: int = Field(gt=0)
+    """C."""
+    seconds_per_step: float | None = Field(default=None, gt=0)
+    duration: float | None = Field(default=None, gt=0)
+    """Seconds of the video, where it is known."""
+
+
+class Segment(Frozen):
+    """One action in a longer video: ``[start, end)`` in seconds."""
+
+    start: float = Field(ge=0)
+    end: float
+    label: int = Field(ge=0)
+    """Class index."""
+
+    @model_validator(mode="after")
+    def _ends_after_its_start(self) -> "Segment":
+        if not self.start < self.end:
+            raise ValueError(f"a segment must end after its start, not [{self.start}, {self.end}]")
+        return self
+
+
+class TimedBox(Frozen):
+    """One person or thing at one time."""
+
+    time: float = Field(ge=0)
+    """Seconds from the first frame."""
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    """Edges over the picture's width and height, in [0, 1]."""
+    labels: tuple[int, ...] = ()
+    """Class indices; none for a box without an action."""
+    person: int | None = None
+    """The same number follows one person through time."""
+    score: float | None = None
+    """Of the detector, for proposals."""
+
+    @model_validator(mode="after")
+    def _lies_in_the_picture(self) -> "TimedBox":
+        if not (0 <= self.x1 < self.x2 <= 1 and 0 <= self.y1 < self.y2 <= 1):
+            raise ValueError(f"a box must lie in [0, 1], not {self.x1}, {self.y1}, {self.x2}, {self.y2}")
+        return self
+
+
+MediaInfo = VideoInfo | FramesInfo | SkeletonInfo | AudioInfo | FeatureInfo
+
+KINDS: dict[str, type[Frozen]] = {
+    "video": VideoInfo,
+    "frames": FramesInfo,
+    "skeleton": SkeletonInfo,
+    "audio": AudioInfo,
+    "feature": FeatureInfo,
+}
+"""Kind of sample -> type of its media info, which is the record's field of the same name."""
+
+ANNOTATIONS = ("segments", "boxes", "captions")
+"""Fields that a sample of any kind may have."""
+
+
 class SampleRecord(Frozen):
     """One packed item: the whole of ``KEY.json``."""
 
@@ -110,12 +257,39 @@ class SampleRecord(Frozen):
     id: str = Field(min_length=1)
     """The path as the source named it, byte for byte; a name that is not UTF-8 carries surrogate escapes as \\udcXX."""
     split: str = Field(min_length=1)
-    kind: Literal["video"] = "video"
+    kind: Kind = "video"
     labels: tuple[int, ...] = ()
     """Class indices into dataset.json's ``classes``: one for single-label sets, any number for multi-label ones."""
     group: str | None = None
     """Clips of one source share a group; no group is spread over two splits."""
     video: VideoInfo | None = None
+    frames: FramesInfo | None = None
+    skeleton: SkeletonInfo | None = None
+    audio: AudioInfo | None = None
+    feature: FeatureInfo | None = None
+    segments: tuple[Segment, ...] = ()
+    boxes: tuple[TimedBox, ...] = ()
+    captions: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_the_info_of_its_kind_and_no_other(self) -> "SampleRecord":
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if given != [self.kind]:
+            raise ValueError(f"a sample of kind {self.kind} needs {self.kind}=..., it has {', '.join(given) or 'none'}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Other kinds' infos and absent annotations are left out, so that KEY.json stays short."""
+        values: dict[str, Any] = handler(self)
+        absent = [name for name in (*KINDS, *ANNOTATIONS) if name in values and not values[name]]
+        return {name: value for name, value in values.items() if name not in absent}
+
+    @property
+    def media(self) -> MediaInfo:
+        """What the sample's media are: the info of its kind."""
+        info: MediaInfo = getattr(self, self.kind)
+        return info
 
 
 class Location(Frozen):
@@ -126,5 +300,6 @@ class Location(Frozen):
     offset: int = Field(ge=0)
     length: int = Field(gt=0)
     data_offset: int = Field(ge=0)
-    """First byte of the media member's content in the shard."""
+    """First byte of the first media member's content in the shard."""
     data_length: int = Field(gt=0)
+    """Bytes of the first media member."""

@@ -35,10 +35,41 @@ def test_every_kind_of_value_comes_back(tmp_path, make_row, video_values):
         video_values
         | {"pts_step": None, "seekable": False, "codec_profile": None, "variable_frame_rate": True, "key_frames": ()}
     )
+    other_kinds = [
+        make_row(2, kind="frames", video=None, frames={"container": "jpg", "num_frames": 3, "width": 8, "height": 6}),
+        make_row(
+            5,
+            kind="skeleton",
+            video=None,
+            skeleton={"layout": "msr20", "num_people": 1, "num_frames": 9, "num_keypoints": 20, "num_coords": 3},
+            captions=("one person", "walks"),
+        ),
+        make_row(
+            6,
+            kind="audio",
+            video=None,
+            audio={
+                "container": "wav",
+                "codec": "pcm_s16le",
+                "sample_rate": 8000,
+                "num_channels": 1,
+                "num_samples": 2**33,
+                "duration": 2**33 / 8000,
+            },
+            boxes=({"time": 0.04, "x1": 0.1, "y1": 0.0, "x2": 1.0, "y2": 0.3, "labels": (0, 1), "person": 7},),
+        ),
+        make_row(
+            7,
+            kind="feature",
+            video=None,
+            feature={"num_steps": 100, "num_features": 400, "seconds_per_step": 0.8},
+            segments=({"start": 0.1, "end": 3.7, "label": 1}, {"start": 5, "end": 6, "label": 0}),
+        ),
+    ]
     rows = [
         make_row(0, video=variable, labels=(), group="a\nb"),
         make_row(1, video=unseekable, labels=(5, 0, 7)),
-        make_row(2, video=None),
+        *other_kinds,
         make_row(3, id="Ünïcode/漢字 😀.mp4"),
         make_row(4, id="caf\\udce9.mp4"),
     ]
@@ -54,8 +85,9 @@ def test_an_empty_manifest_comes_back(tmp_path):
     assert _read(_write(tmp_path / "m.parquet", [])) == []
 
 
-def test_label_is_the_first_label():
-    rows = [SampleRecord(key="1", id="a", split="train", labels=labels) for labels in ((), (4,), (7, 2))]
+def test_label_is_the_first_label(video_values):
+    video = VideoInfo.model_validate(video_values)
+    rows = [SampleRecord(key="1", id="a", split="train", labels=labels, video=video) for labels in ((), (4,), (7, 2))]
     place = {"shard": "s", "offset": 0, "length": 1, "data_offset": 0, "data_length": 1}
     table = manifest.to_table([manifest.to_row(r, manifest.Location(**place)) for r in rows])
     assert table.column("label").to_pylist() == [None, 4, 7]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vidflow.schema import Location, SampleRecord, VideoInfo
+from vidflow.schema import FeatureInfo, Location, SampleRecord, Segment, SkeletonInfo, TimedBox, VideoInfo
 
 
 def test_a_record_comes_back_from_json(make_row):
@@ -14,8 +14,43 @@ def test_a_record_comes_back_from_json(make_row):
 
 
 def test_a_record_without_video_comes_back_from_json():
-    record = SampleRecord(key="000", id="a", split="train", labels=(2, 5))
+    skeleton = SkeletonInfo(layout="coco", num_people=2, num_frames=9, num_keypoints=17, num_coords=2)
+    segments = (Segment(start=0.5, end=2.0, label=3),)
+    record = SampleRecord(
+        key="000", id="a", split="train", labels=(2, 5), kind="skeleton", skeleton=skeleton, segments=segments
+    )
     assert SampleRecord.model_validate_json(record.model_dump_json()) == record
+    assert "video" not in record.model_dump_json()
+
+
+@pytest.mark.parametrize("kind", ["video", "skeleton", "audio"])
+def test_a_record_has_the_info_of_its_kind_and_no_other(kind, video_values):
+    feature = FeatureInfo(num_steps=5, num_features=8)
+    with pytest.raises(ValidationError, match=rf"of kind {kind} needs {kind}=\.\.\., it has feature"):
+        SampleRecord(key="1", id="a", split="train", kind=kind, feature=feature)
+    with pytest.raises(ValidationError, match=f"of kind {kind} needs"):
+        SampleRecord(key="1", id="a", split="train", kind=kind)
+    with pytest.raises(ValidationError, match="it has video, feature"):
+        SampleRecord(
+            key="1", id="a", split="train", kind=kind, feature=feature, video=VideoInfo.model_validate(video_values)
+        )
+
+
+def test_a_layout_refuses_another_number_of_keypoints():
+    with pytest.raises(ValidationError, match="layout coco has 17 keypoints, not 13"):
+        SkeletonInfo(layout="coco", num_people=1, num_frames=9, num_keypoints=13, num_coords=2)
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.0, 2.0), (3.0, 2.0), (-1.0, 2.0), (float("nan"), 2.0)])
+def test_a_segment_ends_after_its_start(start, end):
+    with pytest.raises(ValidationError, match=r"start|end"):
+        Segment(start=start, end=end, label=0)
+
+
+@pytest.mark.parametrize("box", [(0.5, 0.0, 0.5, 1.0), (0.0, 0.2, 1.1, 1.0), (0.0, float("nan"), 1.0, 1.0)])
+def test_a_box_lies_in_the_picture(box):
+    with pytest.raises(ValidationError, match="a box must lie in"):
+        TimedBox(time=1.0, **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True)))
 
 
 def test_records_are_immutable(make_row):
@@ -86,11 +121,12 @@ def test_sample_values_that_cannot_be_are_refused(changes, message):
         SampleRecord.model_validate({"key": "1", "id": "a", "split": "train"} | changes)
 
 
-def test_an_id_with_a_raw_surrogate_is_refused_and_its_escape_is_kept():
+def test_an_id_with_a_raw_surrogate_is_refused_and_its_escape_is_kept(video_values):
     # The source writes bytes that are not UTF-8 as six plain characters; neither JSON nor Arrow can hold the raw form.
+    video = VideoInfo.model_validate(video_values)
     with pytest.raises(ValidationError, match="unicode"):
-        SampleRecord(key="1", id="caf\udce9.mp4", split="train")
-    escaped = SampleRecord(key="1", id="caf\\udce9.mp4", split="train")
+        SampleRecord(key="1", id="caf\udce9.mp4", split="train", video=video)
+    escaped = SampleRecord(key="1", id="caf\\udce9.mp4", split="train", video=video)
     assert SampleRecord.model_validate_json(escaped.model_dump_json()).id == "caf\\udce9.mp4"
 
 

@@ -1,0 +1,133 @@
+"""Sound: what a stream holds, seen by decoding the whole of it once, and its samples as an array."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+
+from vidflow.errors import DecodeError
+from vidflow.schema import AudioInfo
+
+# FFmpeg's name of the format -> file name extension of the member.
+_CONTAINERS: dict[str, Literal["flac", "wav", "mp3"]] = {"flac": "flac", "wav": "wav", "mp3": "mp3"}
+
+
+def _source(source: str | os.PathLike[str] | bytes) -> tuple[Any, str]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source), "memory"
+    return os.fspath(source), os.fspath(source)
+
+
+def _frames(container: av.container.InputContainer, where: str) -> Iterator[av.AudioFrame]:
+    """All decoded frames; damage and a change of rate or channels are errors, never a shorter or bent answer."""
+    stream = container.streams.audio[0]
+    first: tuple[int, int] | None = None
+    seconds = 0.0
+    try:
+        for frame in container.decode(stream):
+            kind = (frame.sample_rate, len(frame.layout.channels))
+            if first is not None and kind != first:
+                raise DecodeError(
+                    f"{where}: changes at {seconds:.3f} s from {first[0]} Hz, {first[1]} channels "
+                    f"to {kind[0]} Hz, {kind[1]} channels"
+                )
+            first = kind
+            seconds += frame.samples / frame.sample_rate
+            yield frame
+    except av.FFmpegError as error:
+        raise DecodeError(f"{where}: damaged at {seconds:.3f} s ({error.strerror})") from error
+
+
+def _open(source: Any, where: str) -> av.container.InputContainer:
+    try:
+        container = av.open(source)
+    except av.FFmpegError as error:
+        raise DecodeError(f"{where}: cannot be opened ({error.strerror})") from error
+    if not container.streams.audio:
+        container.close()
+        raise DecodeError(f"{where}: no sound stream")
+    return container
+
+
+def probe_audio(source: str | Path | bytes) -> AudioInfo:
+    """Decode a whole WAV, FLAC or MP3 file and say what it holds.
+
+    Raises:
+        DecodeError: of another format, without sound, damaged, or cut short.
+    """
+    file, where = _source(source)
+    with _open(file, where) as container:
+        name = container.format.name
+        if name not in _CONTAINERS:
+            raise DecodeError(f"{where}: format {name}; sound is packed as wav, flac or mp3")
+        stream = container.streams.audio[0]
+        rate = channels = count = 0
+        for frame in _frames(container, where):
+            rate, channels, count = frame.sample_rate, len(frame.layout.channels), count + frame.samples
+        if not count:
+            raise DecodeError(f"{where}: no sound decodes")
+        # A FLAC file says how many samples it holds. FFmpeg guesses for MP3, and for WAV goes by the file's size.
+        if name == "flac" and stream.duration and stream.time_base:
+            claimed = round(stream.duration * stream.time_base * rate)
+            if count < claimed:
+                raise DecodeError(f"{where}: cut short, {count} of {claimed} samples decode")
+        if name == "wav" and (missing := _missing_wav_bytes(source)):
+            raise DecodeError(f"{where}: cut short, {missing} bytes of sound are missing")
+        return AudioInfo(
+            container=_CONTAINERS[name],
+            codec=stream.codec_context.name,
+            sample_rate=rate,
+            num_channels=channels,
+            num_samples=count,
+            duration=count / rate,
+        )
+
+
+def _missing_wav_bytes(source: str | os.PathLike[str] | bytes) -> int:
+    """How many bytes the ``data`` chunk of a RIFF file promises beyond the file's end; 0 where it makes no promise."""
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if file.read(4) != b"RIFF":
+            return 0
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                # Programs that write to a pipe cannot know the length, and put in 0 or the largest number.
+                return 0 if length >= 2**32 - 2**16 else max(0, file.tell() + length - size)
+            file.seek(length + length % 2, os.SEEK_CUR)
+    return 0
+
+
+def decode_audio(source: str | Path | bytes) -> np.ndarray:
+    """All samples of a sound file, float32 [channels, samples] in [-1, 1] at the file's own rate.
+
+    Whole numbers are divided by the largest power of two that their type holds, as is usual.
+
+    Raises:
+        DecodeError: without sound, or damaged.
+    """
+    file, where = _source(source)
+    with _open(file, where) as container:
+        parts = []
+        for frame in _frames(container, where):
+            values = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where interleaved
+            if not frame.format.is_planar:
+                values = values.reshape(-1, len(frame.layout.channels)).T
+            parts.append(_to_float(values))
+    if not parts:
+        raise DecodeError(f"{where}: no sound decodes")
+    return np.concatenate(parts, axis=1)
+
+
+def _to_float(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return values.astype(np.float32)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
