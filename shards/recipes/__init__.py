@@ -1,0 +1,1 @@
+"""Recipes: how known data sets are packed from the layout that their owners publish; one TOML each, few parsers."""
