@@ -17,13 +17,14 @@ from vidflow.shards.sources.splitting import (
     check_ratio,
     split_by_ratio,
 )
+from vidflow.storage import is_remote, join
 
 # Splits become file names, which webdataset must not take for brace patterns or addresses.
-_USUAL_COLUMNS = Columns()
+USUAL_COLUMNS = Columns()
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
-def _named_file(argument: str) -> tuple[str | None, Path]:
+def named_file(argument: str) -> tuple[str | None, Path]:
     """``train=list.txt`` or ``list.txt`` as split and file; a file that has an equals sign in its name stays one."""
     split, separator, file = argument.partition("=")
     if separator and _SPLIT_NAME.fullmatch(split) and not Path(argument).exists():
@@ -34,7 +35,7 @@ def _named_file(argument: str) -> tuple[str | None, Path]:
 def read_annotations(
     files: Sequence[str],
     *,
-    root: Path | None = None,
+    root: Path | str | None = None,
     split: float | None = None,
     seed: int = 0,
     group_regex: str | None = None,
@@ -42,16 +43,17 @@ def read_annotations(
     num_classes: int | None = None,
     first_label: int = 0,
     multi_label: bool = False,
-    columns: Columns = _USUAL_COLUMNS,
+    columns: Columns = USUAL_COLUMNS,
     allow_missing: bool = False,
 ) -> SourceList:
     """List the videos that annotation files name.
 
-    A line that repeats another word for word counts once.
+    A path may be an address, ``s3://bucket/x.mp4`` or ``https://host/x.mp4``: workers fetch the file when its turn
+    comes. A line that repeats another word for word counts once.
 
     Args:
         files: ``FILE`` or ``SPLIT=FILE`` each; see ``read_rows`` for what a file may look like.
-        root: folder that paths are relative to; None takes each list's own folder.
+        root: folder or address that paths are relative to; None takes each list's own folder.
         split: share of train, for lists that give no split.
         seed: decides the split.
         group_regex: clips of one source stay together; see ``assign_groups``.
@@ -71,17 +73,18 @@ def read_annotations(
     rows: list[Row] = []
     paths: list[str] = []
     for argument in files:
-        named, file = _named_file(argument)
+        named, file = named_file(argument)
         folder = root if root is not None else file.parent
         for row in read_rows(file, columns=columns, multi_label=multi_label):
             rows.append(_with_split(row, named, split))
-            paths.append(os.path.join(folder, row.path))  # noqa: PTH118 -- perhaps a million, and a string is what is kept
+            paths.append(_place(folder, row.path))
     indices, class_names, warnings = resolve_labels(
         rows, classes=classes, num_classes=num_classes, first_label=first_label
     )
     if not allow_missing:
         pairs = zip(rows, paths, strict=True)
-        missing = [f"{row.where}: {text_of(path)}" for row, path in pairs if not Path(path).exists()]
+        here = [(row, path) for row, path in pairs if not is_remote(path)]  # a server is asked in packing
+        missing = [f"{row.where}: {text_of(path)}" for row, path in here if not Path(path).exists()]
         raise_all(missing, "files of the list are missing; mend it, or give --allow-missing to go on without them:")
     items, skipped = _items(rows, paths, indices)
     if group_regex is not None:
@@ -100,8 +103,18 @@ def read_annotations(
     }
     if split is not None:
         options["split_seed"] = seed
-    name = (root if root is not None else _named_file(files[0])[1].parent).resolve().name
+    if isinstance(root, str) and is_remote(root):
+        name = root.partition("?")[0].rstrip("/").rpartition("/")[2]
+    else:
+        name = Path(root if root is not None else named_file(files[0])[1].parent).resolve().name
     return SourceList(name, tuple(items), class_names, multi_label, skipped, tuple(warnings), options)
+
+
+def _place(folder: Path | str, path: str) -> str:
+    """Where a file of a list lies; a list may hold addresses, too."""
+    if isinstance(folder, str) and is_remote(folder) and not is_remote(path):
+        return join(folder, path)
+    return path if is_remote(path) else os.path.join(folder, path)  # noqa: PTH118 -- perhaps a million, kept as strings
 
 
 def _with_split(row: Row, named: str | None, ratio: float | None) -> Row:

@@ -6,7 +6,7 @@ and counted, and so are hidden files and names that are no video's.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vidflow.errors import DataError
@@ -37,8 +37,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _walk(folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]) -> Iterator[str]:
-    """Video files below a folder, in byte order of their paths."""
+def walk_videos(
+    folder: str,
+    ancestors: tuple[tuple[int, int], ...],
+    skipped: Counter[str],
+    accepts: Callable[[str], bool] = has_video_extension,
+) -> Iterator[str]:
+    """Video files below a folder, or others whose names are accepted, in byte order of their paths."""
     status = os.stat(folder)  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string here
     identity = (status.st_dev, status.st_ino)
     if identity in ancestors:
@@ -48,11 +53,11 @@ def _walk(folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[
         if entry.name.startswith("."):
             skipped["hidden name"] += 1
         elif _is_folder(entry):
-            yield from _walk(entry.path, (*ancestors, identity), skipped)
-        elif has_video_extension(entry.name):
+            yield from walk_videos(entry.path, (*ancestors, identity), skipped, accepts)
+        elif accepts(entry.name):
             yield entry.path
         else:
-            skipped["not a video's file name"] += 1
+            skipped["not a video's file name" if accepts is has_video_extension else "another kind of file"] += 1
 
 
 def _class_folders(folder: str, skipped: Counter[str]) -> Iterator[os.DirEntry[str]]:
@@ -72,13 +77,28 @@ def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
     names = [
         entry.name for entry in _entries(os.fspath(source)) if _is_folder(entry) and not entry.name.startswith(".")
     ]
+    if not (splits := split_names(names, ratio, source)):
+        return [("", os.fspath(source))]
+    return [(split, os.fspath(source / split)) for split in splits]
+
+
+def split_names(names: Sequence[str], ratio: float | None, source: object) -> list[str]:
+    """Which of the folders of a source are its splits; none where a ratio makes them.
+
+    Args:
+        names: of all folders directly below the source.
+        source: for messages.
+
+    Raises:
+        DataError: they are no splits, or not all of them, or they are and there is a ratio.
+    """
     splits = [name for name in SPLIT_ORDER if name in names]
     others = [text_of(name) for name in names if name not in SPLIT_ORDER]
     if ratio is not None:
         check_ratio(ratio)
         if splits and not others:
             raise DataError(f"{source}: has the split folders {', '.join(splits)} already; leave --split out")
-        return [("", os.fspath(source))]
+        return []
     if not splits:
         raise DataError(
             f"{source}: has neither train/ nor val/ nor test/ below it; "
@@ -90,10 +110,10 @@ def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
             f"{source}: has {', '.join(splits)} beside {listed}; move the others away, "
             "or give --split 0.9 if they are all classes"
         )
-    return [(split, os.fspath(source / split)) for split in splits]
+    return splits
 
 
-def _class_list(found: set[str], classes: Sequence[str] | None, source: Path) -> tuple[str, ...]:
+def _class_list(found: set[str], classes: Sequence[str] | None, source: object) -> tuple[str, ...]:
     if classes is None:
         return tuple(sorted(found))
     unknown = sorted(found - set(classes))
@@ -103,6 +123,10 @@ def _class_list(found: set[str], classes: Sequence[str] | None, source: Path) ->
     return tuple(classes)
 
 
+def _walk_class(folder: str, skipped: Counter[str]) -> Iterator[str]:
+    return walk_videos(folder, (), skipped)
+
+
 def read_class_folders(
     source: str | os.PathLike[str],
     *,
@@ -110,6 +134,7 @@ def read_class_folders(
     seed: int = 0,
     group_regex: str | None = None,
     classes: Sequence[str] | None = None,
+    walk: Callable[[str, Counter[str]], Iterator[str]] = _walk_class,
 ) -> SourceList:
     """List the videos of class folders.
 
@@ -119,6 +144,7 @@ def read_class_folders(
         seed: decides the split.
         group_regex: clips of one source stay together; see ``assign_groups``.
         classes: class names in the order of their indices; None sorts the folders' names.
+        walk: the samples below a class folder, where they are not video files; counts what it passes over.
 
     Raises:
         DataError: no such layout, or a folder that cannot be read.
@@ -131,10 +157,44 @@ def read_class_folders(
         for entry in _class_folders(folder, skipped):
             name = class_name(entry.name)
             names.add(name)
-            found += [(split_name, name, path) for path in _walk(entry.path, (), skipped)]
+            found += [(split_name, name, path) for path in walk(entry.path, skipped)]
+    return class_source(
+        os.fspath(root),
+        root.resolve().name,
+        found,
+        names,
+        skipped,
+        split=split,
+        seed=seed,
+        group_regex=group_regex,
+        classes=classes,
+    )
+
+
+def class_source(
+    root: str,
+    name: str,
+    found: Sequence[tuple[str, str, str]],
+    names: set[str],
+    skipped: Counter[str],
+    *,
+    split: float | None,
+    seed: int,
+    group_regex: str | None,
+    classes: Sequence[str] | None,
+) -> SourceList:
+    """What has been found below class folders as a source; the options are those of ``read_class_folders``.
+
+    Args:
+        root: path or address that all paths begin with.
+        name: of the data set.
+        found: split, class and path of each video.
+        names: all classes, those without videos too.
+        skipped: what was passed over.
+    """
     class_names = _class_list(names, classes, root)
     index = {name: i for i, name in enumerate(class_names)}
-    prefix = len(os.path.join(os.fspath(root), ""))  # noqa: PTH118 -- a length in the plain string
+    prefix = len(os.path.join(root, ""))  # noqa: PTH118 -- a length in the plain string
     items = [SourceItem(path, text_of(path[prefix:]), split_name, (index[name],)) for split_name, name, path in found]
     warnings = []
     if group_regex is not None:
@@ -146,4 +206,4 @@ def read_class_folders(
     options: dict[str, object] = {"source": "class folders", "split": split, "group_regex": group_regex}
     if split is not None:
         options["split_seed"] = seed
-    return SourceList(root.resolve().name, tuple(items), class_names, False, skipped, tuple(warnings), options)
+    return SourceList(name, tuple(items), class_names, False, skipped, tuple(warnings), options)

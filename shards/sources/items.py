@@ -4,6 +4,10 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Protocol
+
+from vidflow.schema import Segment, TimedBox
+from vidflow.shards.contents import Contents
 
 # Compared in lower case: cameras write .MP4 and .MOV.
 VIDEO_EXTENSIONS = frozenset(
@@ -49,9 +53,34 @@ VIDEO_EXTENSIONS = frozenset(
 SPLIT_ORDER = ("train", "val", "test")
 
 
+class SampleReader(Protocol):
+    """How a sample of another kind than video is read. Workers call it, so it must be picklable."""
+
+    def read(self, path: str, *, conceal: bool) -> Contents:
+        """What the sample at ``path`` holds.
+
+        Args:
+            conceal: whether damage that can be marked as such is let through.
+
+        Raises:
+            DataError: it cannot be packed; the message says why.
+            OSError: it cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is known of a sample beside its labels; fields as in ``SampleRecord``."""
+
+    segments: tuple[Segment, ...] = ()
+    boxes: tuple[TimedBox, ...] = ()
+    captions: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """One video file and what is known about it without opening it."""
+    """One video (or sample of another kind) and what is known about it without opening it."""
 
     path: str
     """Where the file lies; a name that is not UTF-8 carries Python's surrogate escapes."""
@@ -60,6 +89,11 @@ class SourceItem:
     split: str
     labels: tuple[int, ...]
     group: str | None = None
+    reader: SampleReader | None = None
+    """How a sample of another kind than video is read; None for a video."""
+    annotations: Annotations | None = None
+    span: tuple[int, int] | None = None
+    """Offset and bytes, where the video is a part of the file at ``path`` (which may be an address then)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +109,8 @@ class SourceList:
     warnings: tuple[str, ...] = ()
     options: dict[str, object] = field(default_factory=dict)
     """The choices that made this list, for dataset.json."""
+    task: str = "recognition"
+    """See ``DatasetInfo.task``."""
 
 
 def text_of(name: str) -> str:

@@ -67,7 +67,7 @@ def read_rows(file: Path, *, columns: Columns, multi_label: bool) -> list[Row]:
     lines = read_lines(file)
     if not lines:
         raise DataError(f"{file}: no lines in it")
-    table = _find_header(lines[0][1], columns)
+    table = find_header(lines[0][1], columns)
     if table is not None:
         return _read_csv(file, lines, *table, columns=columns, multi_label=multi_label)
     if columns.any_given:
@@ -124,7 +124,7 @@ def _labels_of(rest: str, multi_label: bool) -> tuple[str, ...]:
     return tuple(rest.split())
 
 
-def _find_header(line: str, columns: Columns) -> tuple[str, dict[str, int]] | None:
+def find_header(line: str, columns: Columns) -> tuple[str, dict[str, int]] | None:
     """Delimiter and column numbers by role, if the line is a header."""
     for delimiter in (",", "\t", ";"):
         cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]

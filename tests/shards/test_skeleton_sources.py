@@ -1,0 +1,349 @@
+"""Skeletons are packed as their files have them, and odd ones are reported or marked, never passed on in silence."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidflow.errors import ConfigError, DataError
+from vidflow.members import KEYPOINT, SCORE, from_npy
+from vidflow.shards.sources.by_kind import KindOptions, read_source
+from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
+from vidflow.shards.sources.skeleton_files import MsrText, NtuText
+
+POLICY = SkeletonPolicy()
+
+
+def people(count: int, frames: int = 4, keypoints: int = 17, coords: int = 2) -> np.ndarray:
+    """[M, T, K, C], all values different and none 0."""
+    shape = (count, frames, keypoints, coords)
+    return np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
+
+
+def arrays_of(contents) -> dict[str, np.ndarray]:
+    return {member.suffix: from_npy(member.data, member.suffix) for member in contents.members}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_keypoints_and_scores_come_back_in_their_type(count, dtype):
+    keypoints, scores = people(count).astype(dtype), np.full((count, 4, 17), 0.5, dtype)
+    contents = skeleton_contents(keypoints, scores, POLICY, conceal=False, size=(340, 256))
+    found = arrays_of(contents)
+    np.testing.assert_array_equal(found[KEYPOINT], keypoints)
+    np.testing.assert_array_equal(found[SCORE], scores)
+    assert (found[KEYPOINT].dtype, found[SCORE].dtype) == (dtype, dtype)
+    info = contents.info
+    assert (info.layout, info.num_people, info.num_frames, info.has_scores) == ("coco", count, 4, True)
+    assert (info.width, info.height) == (340, 256)
+
+
+def test_one_frame_is_enough():
+    assert skeleton_contents(people(1, frames=1), None, POLICY, conceal=False).info.num_frames == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_keypoint_that_is_not_finite_is_reported_with_its_place(bad):
+    keypoints = people(2)
+    keypoints[1, 3, 5, 0] = bad
+    with pytest.raises(DataError, match="1 of 136 keypoints are not finite, first person 1, frame 3, keypoint 5"):
+        skeleton_contents(keypoints, None, POLICY, conceal=False)
+
+
+def test_concealing_marks_such_a_keypoint_as_missing_and_counts_it():
+    keypoints, scores = people(1), np.ones((1, 4, 17), np.float32)
+    keypoints[0, 2, 5, 1] = np.nan
+    contents = skeleton_contents(keypoints, scores, POLICY, conceal=True)
+    found = arrays_of(contents)
+    assert found[KEYPOINT][0, 2, 5].tolist() == [0, 0]
+    assert found[SCORE][0, 2, 5] == 0
+    assert contents.info.num_damaged == 1
+    kept = np.ones((4, 17), bool)
+    kept[2, 5] = False
+    np.testing.assert_array_equal(found[KEYPOINT][0][kept], keypoints[0][kept])
+
+
+@pytest.mark.parametrize("keypoints", [np.zeros((0, 4, 17, 2)), np.zeros((1, 4, 17, 2))])
+def test_a_sample_with_nobody_is_rejected_or_kept_as_told(keypoints):
+    with pytest.raises(DataError, match="holds nobody; give --nobody keep"):
+        skeleton_contents(keypoints, None, POLICY, conceal=False)
+    kept = skeleton_contents(keypoints, None, SkeletonPolicy(nobody="keep"), conceal=False)
+    assert arrays_of(kept)[KEYPOINT].shape == (1, 4, 17, 2)
+    assert not arrays_of(kept)[KEYPOINT].any()
+
+
+def test_frames_without_the_person_stay_zeros():
+    keypoints = people(1)
+    keypoints[0, 1:3] = 0
+    np.testing.assert_array_equal(
+        arrays_of(skeleton_contents(keypoints, None, POLICY, conceal=False))[KEYPOINT], keypoints
+    )
+
+
+def test_the_people_with_the_highest_scores_are_kept_in_their_order():
+    keypoints, scores = people(4), np.stack([np.full((4, 17), value) for value in (0.9, 0.1, 0.3, 0.8)])
+    found = arrays_of(skeleton_contents(keypoints, scores, SkeletonPolicy(max_people=2), conceal=False))
+    np.testing.assert_array_equal(found[KEYPOINT], keypoints[[0, 3]])
+
+
+def test_without_scores_the_people_that_move_most_are_kept():
+    keypoints = np.repeat(people(3, frames=1), 4, axis=1)
+    keypoints[1] += np.arange(4, dtype=np.float32)[:, None, None]
+    keypoints[2] += 3 * np.arange(4, dtype=np.float32)[:, None, None]
+    found = arrays_of(skeleton_contents(keypoints, None, SkeletonPolicy(max_people=2), conceal=False))
+    np.testing.assert_array_equal(found[KEYPOINT], keypoints[[1, 2]])
+
+
+def test_appearing_is_no_motion():
+    keypoints = np.repeat(people(2, frames=1), 4, axis=1)
+    keypoints[0, 0] = 0  # appears in frame 1, far from (0, 0), and stands still
+    keypoints[1] += np.arange(4, dtype=np.float32)[:, None, None]
+    found = arrays_of(skeleton_contents(keypoints, None, SkeletonPolicy(max_people=1), conceal=False))
+    np.testing.assert_array_equal(found[KEYPOINT], keypoints[[1]])
+
+
+def test_another_number_of_keypoints_than_the_layout_has_is_refused():
+    with pytest.raises(DataError, match="13 keypoints, layout coco has 17"):
+        skeleton_contents(people(1, keypoints=13), None, SkeletonPolicy(layout="coco"), conceal=False)
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "scores", "message"),
+    [
+        (people(1)[0], None, r"float32 \[4, 17, 2\]"),
+        (people(1, coords=4), None, "4 coordinates"),
+        (people(1, frames=0), None, "hold no frame"),
+        (people(1), np.ones((1, 4, 16)), r"scores of shape \[1, 4, 16\]"),
+        (np.full((1, 4, 17, 2), "a"), None, "keypoints are <U1"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(keypoints, scores, message):
+    with pytest.raises(DataError, match=message):
+        skeleton_contents(keypoints, scores, POLICY, conceal=False)
+
+
+def msr_text(joints: np.ndarray) -> str:
+    return "".join(" ".join(f"{value:.6f}" for value in row) + "\n" for row in joints.reshape(-1, 4))
+
+
+def test_msr_text_holds_twenty_joints_per_frame(tmp_path):
+    table = np.round(np.random.default_rng(0).normal(size=(3, 20, 4)), 6).astype(np.float32)
+    path = tmp_path / "a01_s02_e03_skeleton3D.txt"
+    path.write_bytes(msr_text(table).replace("\n", "\r\n").encode())
+    contents = MsrText(SkeletonPolicy(layout="msr20")).read(str(path), conceal=False)
+    np.testing.assert_allclose(arrays_of(contents)[KEYPOINT][0], table[..., :3], atol=1e-6)
+    np.testing.assert_allclose(arrays_of(contents)[SCORE][0], table[..., 3], atol=1e-6)
+    assert contents.info.layout == "msr20"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 2 3 1\n" * 19, "19 lines, a multiple of 20 joints is needed"),
+        ("", "0 lines"),
+        ("1 2 3 1\n" * 19 + "1 2 3\n", ":20: 3 numbers, 4 are needed"),
+        ("1 2 3 1\n" * 19 + "1 2 x 1\n", ":20: '1 2 x 1' is no row of numbers"),
+        ("é", "not text"),
+    ],
+)
+def test_msr_text_that_is_not_whole_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        MsrText(POLICY).read(str(path), conceal=False)
+
+
+def ntu_text(frames: list[dict[str, np.ndarray]]) -> str:
+    """Frames of body id -> joints [25, 3], as the format has them."""
+    lines = [str(len(frames))]
+    for bodies in frames:
+        lines.append(str(len(bodies)))
+        for name, joints in bodies.items():
+            lines += [f"{name} 0 1 1 1 1 0 0.1 -0.2 2", str(len(joints))]
+            lines += [" ".join(map(str, [*joint.tolist(), *[0.5] * 8, 2])) for joint in joints]
+    return "\n".join(lines) + "\n"
+
+
+def test_ntu_people_keep_their_place_when_others_come_and_go(tmp_path):
+    joints = people(2, frames=3, keypoints=25, coords=3)
+    first, second = "72057594037931101", "72057594037931102"  # differ below a double's precision
+    frames = [{first: joints[0, 0]}, {second: joints[1, 1], first: joints[0, 1]}, {second: joints[1, 2]}]
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    path.write_text(ntu_text(frames))
+    found = arrays_of(NtuText(POLICY).read(str(path), conceal=False))[KEYPOINT]
+    joints[0, 2] = joints[1, 0] = 0
+    np.testing.assert_array_equal(found, joints)
+
+
+def test_an_ntu_file_without_bodies_holds_nobody(tmp_path):
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    path.write_text("2\n0\n0\n")
+    with pytest.raises(DataError, match="nobody"):
+        NtuText(POLICY).read(str(path), conceal=False)
+    kept = NtuText(SkeletonPolicy(nobody="keep")).read(str(path), conceal=False)
+    assert arrays_of(kept)[KEYPOINT].shape == (1, 2, 25, 3)
+
+
+def test_a_cut_ntu_file_is_refused_at_every_line(tmp_path):
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    lines = ntu_text([{"7": people(1, keypoints=25, coords=3)[0, 0]}]).splitlines()
+    for count in range(len(lines)):
+        path.write_text("\n".join(lines[:count]) + "\n")
+        with pytest.raises(DataError):
+            NtuText(POLICY).read(str(path), conceal=False)
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    """A PYSKL file of four samples in two protocols."""
+
+    def write(**changes) -> Path:
+        annotations = [
+            {
+                "frame_dir": f"v{i}",
+                "label": i % 2,
+                "img_shape": (256, 340),
+                "total_frames": 4,
+                "keypoint": (people(1 + i) + i).astype(np.float16),
+                "keypoint_score": np.ones((1 + i, 4, 17), np.float16),
+            }
+            for i in range(4)
+        ]
+        split = {"xsub_train": ["v0", "v1"], "xsub_val": ["v2"], "xview_train": ["v3"], "xview_val": ["v0", "v1"]}
+        content = {"split": split, "annotations": annotations} | changes
+        path = tmp_path / "ntu.pkl"
+        path.write_bytes(pickle.dumps(content))
+        return path
+
+    return write
+
+
+def test_a_pyskl_pickle_is_packed_and_comes_back(pickled, packed, read_back, tmp_path):
+    source = read_source("skeleton", KindOptions(src=pickled(), protocol="xsub"))
+    assert source.skipped == {"annotation that is in no chosen split": 1}
+    report = packed(source)
+    assert (report.packed, report.info.task) == (3, "skeleton")
+    samples = {sample["json"]["id"]: sample for sample in read_back(tmp_path / "out")}
+    assert {name: sample["json"]["split"] for name, sample in samples.items()} == {
+        "v0": "train",
+        "v1": "train",
+        "v2": "val",
+    }
+    for i in range(3):
+        fields = samples[f"v{i}"]["fields"]
+        assert list(fields) == [KEYPOINT, SCORE, "json"]
+        np.testing.assert_array_equal(from_npy(fields[KEYPOINT], ""), (people(1 + i) + i).astype(np.float16))
+        info = samples[f"v{i}"]["json"]["skeleton"]
+        assert (info["width"], info["height"], info["num_people"]) == (340, 256, 1 + i)
+
+
+def test_splits_of_a_pickle_are_never_guessed(pickled):
+    with pytest.raises(DataError, match="it has xsub_train, xsub_val, xview_train, xview_val; give --protocol"):
+        read_source("skeleton", KindOptions(src=pickled()))
+    with pytest.raises(DataError, match="no split for --protocol xset"):
+        read_source("skeleton", KindOptions(src=pickled(), protocol="xset"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"frame_dir": "v0", "label": 0}]}, "'v0' has no keypoint"),
+        ({"annotations": []}, "names of the splits have no annotation"),
+        ({"annotations": ["v0"]}, "no list of dictionaries"),
+        ({"split": {"train": ["v0"], "val": ["v0"]}}, "'v0' is in train and in val"),
+    ],
+)
+def test_a_pickle_that_does_not_fit_is_refused(pickled, changes, message):
+    protocol = None if "split" in changes else "xsub"
+    with pytest.raises(DataError, match=message):
+        read_source("skeleton", KindOptions(src=pickled(**changes), protocol=protocol))
+
+
+def test_a_name_that_a_pickle_has_twice_is_refused(pickled, tmp_path):
+    content = pickle.loads(pickled().read_bytes())
+    content["annotations"].append(content["annotations"][0])
+    (tmp_path / "ntu.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match="more than once"):
+        read_source("skeleton", KindOptions(src=tmp_path / "ntu.pkl", protocol="xsub"))
+
+
+def test_a_pickle_that_would_run_code_runs_nothing(tmp_path):
+    marker = tmp_path / "marker"
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"split": {}, "annotations": [Evil()]}))
+    with pytest.raises(DataError, match="system"):
+        read_source("skeleton", KindOptions(src=tmp_path / "evil.pkl"))
+    assert not marker.exists()
+
+
+def test_an_entry_whose_total_does_not_fit_is_rejected_and_the_rest_is_packed(pickled, packed, tmp_path):
+    content = pickle.loads(pickled().read_bytes())
+    content["annotations"][1]["total_frames"] = 5
+    content["annotations"][2]["keypoint"][0, 0, 0, 0] = np.nan
+    (tmp_path / "ntu.pkl").write_bytes(pickle.dumps(content))
+    report = packed(read_source("skeleton", KindOptions(src=tmp_path / "ntu.pkl", protocol="xsub")))
+    assert report.packed == 1
+    reasons = {rejected.id: rejected.reason for rejected in report.rejected}
+    assert reasons["v1"] == "total_frames is 5, the keypoints have 4 frames"
+    assert "not finite" in reasons["v2"]
+
+
+def test_padding_of_an_array_is_not_packed(tmp_path):
+    data = np.zeros((2, 3, 10, 25, 2), np.float32)  # [N, C, T, V, M]
+    data[0, :, :6, :, 0] = people(1, frames=6, keypoints=25, coords=3)[0].transpose(2, 0, 1)
+    data[1] = 1
+    np.save(tmp_path / "train_data.npy", data)
+    (tmp_path / "train_label.pkl").write_bytes(pickle.dumps((["a", "b"], [1, 0])))
+    source = read_source("skeleton", KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"]))
+    assert [(item.id, item.labels, item.split) for item in source.items] == [("a", (1,), "train"), ("b", (0,), "train")]
+    found = [arrays_of(item.reader.read(item.path, conceal=False))[KEYPOINT] for item in source.items]
+    np.testing.assert_array_equal(found[0], people(1, frames=6, keypoints=25, coords=3))
+    assert found[1].shape == (2, 10, 25, 3)
+
+
+def test_an_array_needs_its_labels(tmp_path):
+    np.save(tmp_path / "train_data.npy", np.ones((2, 3, 4, 25, 1), np.float32))
+    options = KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"])
+    with pytest.raises(DataError, match=r"no files of labels beside it: train_data_label\.pkl"):
+        read_source("skeleton", options)
+    np.save(tmp_path / "train_label.npy", np.array([0]))
+    with pytest.raises(DataError, match="1 labels for 2 rows"):
+        read_source("skeleton", options)
+
+
+def test_msr_names_give_label_subject_and_split(tmp_path):
+    for name in ("a01_s01_e01", "a02_s02_e01", "a02_s03_e02"):
+        (tmp_path / f"{name}_skeleton3D.txt").write_text("1 2 3 1\n" * 20)
+    options = KindOptions(src=tmp_path, split_rules=("train=subject % 2 == 1", "test"))
+    source = read_source("skeleton", options)
+    assert [(item.labels, item.split) for item in source.items] == [((0,), "train"), ((1,), "test"), ((1,), "train")]
+    assert source.options["layout"] is None
+
+
+def test_ntu_samples_without_skeleton_are_left_out_by_the_published_list(tmp_path):
+    for name in ("S001C001P001R001A001", "S001C002P003R002A002"):
+        (tmp_path / f"{name}.skeleton").write_text("1\n0\n")
+    missing = tmp_path / "missing.lst"
+    missing.write_text("S001C002P003R002A002\nS999C002P003R002A002\n")
+    options = KindOptions(src=tmp_path, split_rules=("val=camera == 1", "train"), leave_out=missing)
+    source = read_source("skeleton", options)
+    assert [(item.labels, item.split) for item in source.items] == [((0,), "val")]
+    assert source.skipped["name that is in --leave-out"] == 1
+
+
+def test_a_folder_of_no_skeletons_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no \.skeleton and no \.txt files"):
+        read_source("skeleton", KindOptions(src=tmp_path))
+    with pytest.raises(DataError, match=r"neither a folder nor a \.pkl"):
+        read_source("skeleton", KindOptions(src=tmp_path / "none"))
+
+
+def test_options_without_effect_are_refused(pickled):
+    with pytest.raises(ConfigError, match="--template: has no effect on a skeleton pickle"):
+        read_source("skeleton", KindOptions(src=pickled(), template="img_%05d.jpg"))
