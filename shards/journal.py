@@ -19,6 +19,7 @@ from vidflow.dataset import ShardInfo
 from vidflow.errors import DataError, StorageError
 from vidflow.schema import Frozen
 from vidflow.shards.files import naming_the_path, write_whole
+from vidflow.shards.target import FolderTarget, Target
 
 FOLDER_NAME = ".vidflow"
 _OPTIONS_NAME = "options.json"
@@ -70,8 +71,13 @@ def _short(value: object) -> str:
 class Journal:
     """The journal below one output folder; ``lock`` it, then ``resume`` or else ``start``."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, target: Target | None = None) -> None:
+        """Args:
+        out: the folder that shards are made in.
+        target: where they end up, if not there.
+        """
         self.out = out
+        self.target = FolderTarget(out) if target is None else target
         self.folder = out / FOLDER_NAME
         self._entries = self.folder / "shards"
         self._lock: int | None = None
@@ -135,7 +141,7 @@ class Journal:
             found = self._changed_source(sources)
         if found:
             raise DataError(
-                f"{self.out}: holds an unfinished run of another command: {'; '.join(found)}; "
+                f"{self.target.root}: holds an unfinished run of another command: {'; '.join(found)}; "
                 "run the old command to finish it, or give --overwrite to start anew"
             )
         return self._published()
@@ -171,13 +177,16 @@ class Journal:
 
     def _published(self) -> list[str]:
         """Names of the shards to keep, in packing order; ends before the first one whose file is missing or cut."""
-        found = [Entry.model_validate_json(path.read_bytes()) for path in self._entries.glob("*.json")]
-        kept = []
-        for entry in sorted(found, key=lambda entry: entry.next_ordinal):
-            shard = self.out / entry.shard.name
-            if not shard.is_file() or shard.stat().st_size != entry.shard.size:
+        found: list[tuple[int, ShardInfo]] = []
+        for path in self._entries.glob("*.json"):
+            entry = Entry.model_validate_json(path.read_bytes())  # not kept: its rows are most of it
+            found.append((entry.next_ordinal, entry.shard))
+        kept: list[str] = []
+        sizes = self.target.sizes()
+        for _, shard in sorted(found, key=lambda pair: pair[0]):
+            if sizes.get(shard.name) != shard.size:
                 break
-            kept.append(entry.shard.name)
+            kept.append(shard.name)
         for path in self._entries.glob("*.json"):
             if path.name.removesuffix(".json") not in kept:
                 path.unlink()

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from vidflow.shards.files import FileState
 from vidflow.shards.prepare import Task
@@ -13,14 +15,22 @@ from vidflow.shards.sources.splitting import shuffle_key
 _MIN_DIGITS = 6
 
 
+def ordinal_key(ordinal: int, count: int) -> str:
+    """The key of a sample by its place among ``count``: zero-padded, at least six digits.
+
+    >>> ordinal_key(7, 100)
+    '000007'
+    """
+    return f"{ordinal:0{max(_MIN_DIGITS, len(str(count - 1)))}d}"
+
+
 def order_tasks(items: Sequence[SourceItem], *, seed: int, shuffle: bool) -> list[Task]:
     """Tasks split after split, shuffled within each, with zero-padded ordinals as keys."""
     if shuffle:
         ordered = sorted(items, key=lambda item: (split_rank(item.split), shuffle_key(seed, item.id), item.id))
     else:
         ordered = sorted(items, key=lambda item: split_rank(item.split))
-    digits = max(_MIN_DIGITS, len(str(len(ordered) - 1)))
-    return [Task(ordinal, f"{ordinal:0{digits}d}", item) for ordinal, item in enumerate(ordered)]
+    return [Task(ordinal, ordinal_key(ordinal, len(ordered)), item) for ordinal, item in enumerate(ordered)]
 
 
 def file_states(tasks: Sequence[Task]) -> list[FileState | None]:
@@ -30,9 +40,12 @@ def file_states(tasks: Sequence[Task]) -> list[FileState | None]:
 
 def _state(path: str) -> FileState | None:
     try:
-        return FileState.of(os.stat(path))  # noqa: PTH116 -- called for each of perhaps a million paths
+        status = os.stat(path)  # noqa: PTH116 -- called for each of perhaps a million paths
     except OSError:
         return None
+    state = FileState.of(status)
+    # A folder's size says how the file system stores it, not what is in it.
+    return replace(state, size=0) if stat.S_ISDIR(status.st_mode) else state
 
 
 def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> Iterator[str]:
@@ -41,15 +54,42 @@ def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> I
         item = task.item
         values: dict[str, object] = {"id": item.id, "split": item.split, "labels": item.labels, "group": item.group}
         values |= {"size": state.size, "mtime_ns": state.mtime_ns} if state else {"size": None, "mtime_ns": None}
+        values |= _annotations(item)
+        if item.span is not None:
+            values["span"] = item.span
         yield json.dumps(values)
 
 
+def _annotations(item: SourceItem) -> dict[str, object]:
+    """What a source says beside labels, as plain values; nothing where it says nothing."""
+    if item.annotations is None:
+        return {}
+    found = item.annotations
+    return {
+        "segments": [segment.model_dump() for segment in found.segments],
+        "boxes": [box.model_dump() for box in found.boxes],
+        "captions": found.captions,
+    }
+
+
+def listing_hash(tasks: Sequence[Task]) -> str:
+    """SHA-256 over all that a source lists, in packing order, without a look at the files."""
+    digest = hashlib.sha256()
+    for task in tasks:
+        item = task.item
+        values = [item.id, item.split, item.labels, item.group, item.span, *_annotations(item).values()]
+        digest.update(json.dumps(values).encode() + b"\n")
+    return digest.hexdigest()
+
+
 def sources_hash(tasks: Sequence[Task], states: Sequence[FileState | None]) -> str:
-    """SHA-256 over ids, splits, labels, groups and sizes in packing order. Dates are left out: a copy is alike."""
+    """SHA-256 over ids, splits, labels, groups, annotations and sizes in packing order.
+
+    Dates are left out: a copy is alike.
+    """
     digest = hashlib.sha256()
     for task, state in zip(tasks, states, strict=True):
         item = task.item
-        digest.update(
-            json.dumps([item.id, item.split, item.labels, item.group, state.size if state else None]).encode() + b"\n"
-        )
+        values = [item.id, item.split, item.labels, item.group, state.size if state else None]
+        digest.update(json.dumps([*values, *_annotations(item).values()]).encode() + b"\n")
     return digest.hexdigest()

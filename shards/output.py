@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,7 +14,8 @@ from vidflow import manifest
 from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, ShardInfo, SplitInfo
 from vidflow.errors import DataError
 from vidflow.shards.files import naming_the_path, publish, sync_folder, write_whole
-from vidflow.shards.journal import FOLDER_NAME, Journal, Rejected, differences
+from vidflow.shards.journal import Journal, Rejected, differences
+from vidflow.shards.target import Target
 
 _SHARD_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)-\d{6,}\.tar")
 # In this order: a data set without its dataset.json counts as none.
@@ -27,12 +27,12 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:06d}.tar"
 
 
-def _shards(out: Path) -> list[Path]:
-    return sorted(path for path in out.iterdir() if _SHARD_NAME.fullmatch(path.name))
+def _shards(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if _SHARD_NAME.fullmatch(name))
 
 
-def complete_dataset(out: Path, expected: dict[str, Any]) -> DatasetInfo | None:
-    """The finished data set in the folder, or None where there is none.
+def complete_dataset(target: Target, expected: dict[str, Any]) -> DatasetInfo | None:
+    """The finished data set that is there, or None where there is none.
 
     Args:
         expected: the header that packing would write, see ``header_of``.
@@ -40,11 +40,12 @@ def complete_dataset(out: Path, expected: dict[str, Any]) -> DatasetInfo | None:
     Raises:
         DataError: it was packed otherwise, or is damaged.
     """
-    path = out / FILE_NAME
-    if not path.exists():
+    sizes = target.sizes()
+    if FILE_NAME not in sizes:
         return None
+    path, out = f"{target.root}/{FILE_NAME}", target.root
     try:
-        info = DatasetInfo.model_validate_json(path.read_bytes())
+        info = DatasetInfo.model_validate_json(target.read(FILE_NAME))
     except ValidationError as error:
         raise DataError(
             f"{path}: not the dataset.json of this version; give --overwrite to replace the data set, or another --out"
@@ -56,20 +57,20 @@ def complete_dataset(out: Path, expected: dict[str, Any]) -> DatasetInfo | None:
             "give --overwrite to replace it, or another --out"
         )
     for shard in info.shards:
-        file = out / shard.name
-        if not file.is_file() or file.stat().st_size != shard.size:
+        if sizes.get(shard.name) != shard.size:
             raise DataError(
-                f"{file}: missing or cut, {path} lists it with {shard.size} bytes; give --overwrite to pack again"
+                f"{out}/{shard.name}: missing or cut, {path} lists it with {shard.size} bytes; "
+                "give --overwrite to pack again"
             )
-    missing = [name for name in _FILES if not (out / name).is_file()]
+    missing = [name for name in _FILES if name not in sizes]
     if missing:
         raise DataError(f"{out}: {', '.join(missing)} is missing; give --overwrite to pack again")
     return info
 
 
-def read_rejected(out: Path) -> tuple[Rejected, ...]:
+def read_rejected(target: Target) -> tuple[Rejected, ...]:
     """The samples that a finished data set has left out."""
-    return tuple(Rejected.model_validate_json(line) for line in (out / REJECTED_NAME).read_bytes().splitlines())
+    return tuple(Rejected.model_validate_json(line) for line in target.read(REJECTED_NAME).splitlines())
 
 
 def header_of(info: DatasetInfo) -> dict[str, Any]:
@@ -78,22 +79,27 @@ def header_of(info: DatasetInfo) -> dict[str, Any]:
     return values | dict(info.options)
 
 
-def refuse_strange_files(out: Path) -> None:
+def refuse_strange_files(target: Target) -> None:
     """Refuse a folder with files of our names that no journal and no dataset.json explains."""
-    found = [name for name in _FILES if (out / name).exists()] + [path.name for path in _shards(out)]
+    sizes = target.sizes()
+    found = [name for name in _FILES if name in sizes] + _shards(sizes)
     if found:
         raise DataError(
-            f"{out}: holds {', '.join(found[:5])} of unknown origin; give --overwrite to replace them, or another --out"
+            f"{target.root}: holds {', '.join(found[:5])} of unknown origin; "
+            "give --overwrite to replace them, or another --out"
         )
 
 
-def clear(out: Path) -> None:
+def clear(journal: Journal) -> None:
     """Remove a data set, finished or not; files that packing does not write stay."""
-    for name in _FILES:
-        (out / name).unlink(missing_ok=True)
-    for path in _shards(out):
-        path.unlink()
-    shutil.rmtree(out / FOLDER_NAME, ignore_errors=True)
+    sizes = journal.target.sizes()
+    for name in (*_FILES, *_shards(sizes)):
+        if name in sizes:
+            journal.target.remove(name)
+    if journal.target.is_remote:
+        for name in _shards(path.name for path in journal.out.iterdir()):
+            (journal.out / name).unlink()  # made here, and not sent
+    shutil.rmtree(journal.folder, ignore_errors=True)
 
 
 def finish(journal: Journal, shards: list[str], rejected: Iterable[Rejected], header: dict[str, Any]) -> DatasetInfo:
@@ -104,15 +110,22 @@ def finish(journal: Journal, shards: list[str], rejected: Iterable[Rejected], he
         rejected: all of them, in packing order.
         header: name, classes and the like, and ``options``.
     """
-    out = journal.out
+    out, target = journal.out, journal.target
     infos, splits = _write_manifest(journal, shards)
+    target.put(out / manifest.FILE_NAME)
     lines = [entry.model_dump_json() + "\n" for entry in rejected]
     write_whole(out / REJECTED_NAME, "".join(lines).encode(), part=journal.part(REJECTED_NAME))
-    info = DatasetInfo(splits=splits, shards=tuple(infos), num_rejected=len(lines), **header)
-    for path in _shards(out):
-        if path.name not in shards:  # published by a run that was killed before it could note it, and not needed now
-            path.unlink()
+    target.put(out / REJECTED_NAME)
+    return finish_with(journal, DatasetInfo(splits=splits, shards=tuple(infos), num_rejected=len(lines), **header))
+
+
+def finish_with(journal: Journal, info: DatasetInfo) -> DatasetInfo:
+    """Publish dataset.json beside all that it lists; then the journal goes."""
+    out, target, shards = journal.out, journal.target, [shard.name for shard in info.shards]
+    for name in set(_shards(target.sizes())) - set(shards):
+        target.remove(name)  # published by a run that was killed before it could note it, and not needed now
     write_whole(out / FILE_NAME, (info.model_dump_json(indent=2) + "\n").encode(), part=journal.part(FILE_NAME))
+    target.put(out / FILE_NAME)
     journal.remove()
     sync_folder(out)
     return info
@@ -132,8 +145,8 @@ def _write_manifest(journal: Journal, shards: list[str]) -> tuple[list[ShardInfo
                     entry.shard.split, {"num_samples": 0, "num_frames": 0, "duration": 0.0, "size": 0}
                 )
                 total["num_samples"] += len(entry.rows)
-                total["num_frames"] += sum(row["num_frames"] for row in entry.rows)
-                total["duration"] += sum(row["duration"] for row in entry.rows)
+                total["num_frames"] += sum(row["num_frames"] or 0 for row in entry.rows)
+                total["duration"] += sum(row["duration"] or 0 for row in entry.rows)
                 total["size"] += entry.shard.size
         with part.open("rb") as file:
             os.fsync(file.fileno())

@@ -9,25 +9,27 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vidflow import manifest
 from vidflow.dataset import DatasetInfo
 from vidflow.errors import ConfigError, DataError, StorageError
-from vidflow.schema import SampleRecord
-from vidflow.shards import tar
+from vidflow.shards.contents import sample_length
 from vidflow.shards.files import FileState
-from vidflow.shards.journal import Entry, Journal, Rejected
-from vidflow.shards.order import file_states, order_tasks, source_lines, sources_hash
-from vidflow.shards.output import clear, complete_dataset, finish, read_rejected, refuse_strange_files, shard_name
+from vidflow.shards.journal import Journal, Rejected
+from vidflow.shards.order import file_states, listing_hash, order_tasks, source_lines, sources_hash
+from vidflow.shards.parts import Part
 from vidflow.shards.prepare import Prepared, Refused, Task, prepare
 from vidflow.shards.profiles import PROFILES, Profile
+from vidflow.shards.records import record_of
+from vidflow.shards.run import Outcome, run_into
+from vidflow.shards.sequence import ShardSequence
 from vidflow.shards.sources.items import SourceList
 from vidflow.shards.workers import Crash, map_in_order
-from vidflow.shards.writer import ShardWriter, SourceChangedError
+from vidflow.shards.writer import SourceChangedError
 from vidflow.version import __version__
 
 # Headers, padding and KEY.json of a sample, for the disk-space check.
@@ -85,20 +87,26 @@ class PackReport:
 
 def pack(
     source: SourceList,
-    out: Path,
+    out: Path | str,
     options: PackOptions,
     *,
     workers: int,
     max_rejects: int | None = None,
     overwrite: bool = False,
+    work_dir: Path | None = None,
+    part: Part | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> PackReport:
     """Pack a source into ``out``; go on where an interrupted run of the same options stopped.
 
     Args:
+        out: a folder, or ``s3://bucket/prefix``.
         workers: processes that probe and re-encode.
         max_rejects: stop with an error at one more; None never stops.
         overwrite: replace a data set that was packed otherwise.
+        work_dir: where the files for an ``out`` on S3 are made; by default in the user's cache.
+        part: pack this part only, into a folder of its own below ``out``; keys are those of the whole. It may turn out
+            empty.
         on_progress: called with the number of samples that are settled.
 
     Raises:
@@ -109,76 +117,62 @@ def pack(
         raise ConfigError(f"--workers {workers}: must be at least 1")
     if not source.items:
         raise DataError(f"nothing to pack in {source.name!r}: {_listed(source.skipped) or 'it is empty'}")
-    tasks = order_tasks(source.items, seed=options.seed, shuffle=options.shuffle)
+    tasks: Sequence[Task] = order_tasks(source.items, seed=options.seed, shuffle=options.shuffle)
+    of_part: dict[str, object] = {}
+    if part is not None:
+        of_part = {"part": str(part), "listing_sha256": listing_hash(tasks)}
+        tasks = [replace(task, ordinal=ordinal) for ordinal, task in enumerate(part.share(tasks))]
+        out = part.folder_of(out)
     states = file_states(tasks)
     header = {
         "name": source.name,
-        "task": "recognition",
+        "task": source.task,
         "multi_label": source.multi_label,
         "classes": source.classes,
         "options": {
             "vidflow": __version__,
             **source.options,
             **options.table(),
+            **of_part,
             "sources_sha256": sources_hash(tasks, states),
         },
     }
-    flat = {name: value for name, value in header.items() if name != "options"} | header["options"]  # type: ignore[operator]
 
-    existed = out.exists()
-    if existed and not out.is_dir():
-        raise StorageError(f"{out}: not a folder; give another --out")
-    journal = Journal(out)
-    journal.lock()
-    try:
-        if overwrite:
-            clear(out)
-            journal.unlock()
-            journal.lock()
-        elif (info := complete_dataset(out, flat)) is not None:
-            journal.remove()
-            return _report(source, info, rejected=read_rejected(out), already_complete=True)
-        shards = journal.resume(flat, source_lines(tasks, states))
-        if shards is None:
-            if not journal.started:
-                refuse_strange_files(out)
-            shards = []
-            journal.start(flat, source_lines(tasks, states))
-        run = _Run(journal, options, len(tasks), shards, max_rejects, on_progress)
+    def write(sequence: ShardSequence) -> None:
         if not options.profile.encodes:
-            _check_room(out, states[run.next_ordinal :])
-        run.write(tasks, workers)
-        if not run.shards:
+            _check_room(sequence.journal, states[sequence.next_ordinal :], options.max_bytes)
+        run.write(sequence, tasks, workers)
+        if not sequence.shards and part is None:
             raise DataError(
-                f"none of {len(tasks)} files could be packed: {_listed(Counter(r.kind for r in run.rejected))}"
+                f"none of {len(tasks)} files could be packed: {_listed(Counter(r.kind for r in sequence.rejected))}"
             )
-        info = finish(journal, run.shards, run.rejected, header)
-        return _report(
-            source, info, rejected=tuple(run.rejected), num_resumed=len(shards), warnings=tuple(run.warnings)
-        )
-    except BaseException:
-        if not journal.holds_shards:
-            if journal.started:  # then all files of our names are ours
-                clear(out)
-            journal.remove()
-            if not existed:
-                _remove_if_empty(out)
-        raise
-    finally:
-        journal.unlock()
 
-
-def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    run = _Run(options, max_rejects, on_progress)
+    outcome = run_into(
+        out,
+        header,
+        lambda: source_lines(tasks, states),
+        write,
+        max_bytes=options.max_bytes,
+        max_count=options.max_count,
+        part="" if part is None else part.mark,
+        overwrite=overwrite,
+        work_dir=work_dir,
+    )
+    return _report(source, outcome, tuple(run.warnings))
 
 
 def _listed(counts: Counter[str]) -> str:
     return "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(_MAX_LISTED))
 
 
-def _check_room(out: Path, states: Sequence[FileState | None]) -> None:
-    needed = sum(state.size + _SAMPLE_OVERHEAD for state in states if state)
+def _check_room(journal: Journal, states: Sequence[FileState | None], max_bytes: int) -> None:
+    out = journal.out
+    # Several samples may come from one file.
+    needed = sum({(state.inode, state.size): state.size for state in states if state}.values())
+    needed += _SAMPLE_OVERHEAD * len(states)
+    if journal.target.is_remote:
+        needed = min(needed, max_bytes)  # one shard at a time
     free = shutil.disk_usage(out).free
     if needed > free:
         raise StorageError(
@@ -186,22 +180,13 @@ def _check_room(out: Path, states: Sequence[FileState | None]) -> None:
         )
 
 
-def _report(
-    source: SourceList,
-    info: DatasetInfo,
-    *,
-    rejected: tuple[Rejected, ...],
-    already_complete: bool = False,
-    num_resumed: int = 0,
-    warnings: tuple[str, ...] = (),
-) -> PackReport:
-    packed = sum(split.num_samples for split in info.splits.values())
+def _report(source: SourceList, outcome: Outcome, warnings: tuple[str, ...]) -> PackReport:
     return PackReport(
-        info=info,
-        already_complete=already_complete,
-        num_resumed=num_resumed,
-        packed=packed,
-        rejected=rejected,
+        info=outcome.info,
+        already_complete=outcome.already_complete,
+        num_resumed=outcome.num_resumed,
+        packed=sum(split.num_samples for split in outcome.info.splits.values()),
+        rejected=outcome.rejected,
         skipped=source.skipped,
         warnings=(*source.warnings, *warnings),
     )
@@ -210,37 +195,16 @@ def _report(
 class _Run:
     """The writing side of one run: takes prepared samples in order, and ends with published shards."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        options: PackOptions,
-        num_tasks: int,
-        shards: Sequence[str],
-        max_rejects: int | None,
-        on_progress: Callable[[int], None],
-    ) -> None:
-        self.journal, self.options, self.max_rejects, self.on_progress = journal, options, max_rejects, on_progress
-        self.num_tasks = num_tasks
-        self.shards = list(shards)
-        self.rejected: list[Rejected] = []
+    def __init__(self, options: PackOptions, max_rejects: int | None, on_progress: Callable[[int], None]) -> None:
+        self.options, self.max_rejects, self.on_progress = options, max_rejects, on_progress
         self.warnings: list[str] = []
-        self.next_ordinal = 0
-        self._numbers: Counter[str] = Counter()
-        self._writer: ShardWriter | None = None
-        self._rows: list[dict[str, Any]] = []
-        self._num_noted = 0  # rejects that the journal has
-        for entry in journal.entries(shards):
-            self.rejected += entry.rejected
-            self.next_ordinal = entry.next_ordinal
-            self._numbers[entry.shard.split] += 1
-        self._num_noted = len(self.rejected)
 
-    def write(self, tasks: Sequence[Task], workers: int) -> None:
+    def write(self, sequence: ShardSequence, tasks: Sequence[Task], workers: int) -> None:
         """Prepare and write all samples that are not settled yet."""
-        self.on_progress(self.next_ordinal)
-        self._check_rejects()
-        left = tasks[self.next_ordinal :]
-        staging = Path(tempfile.mkdtemp(prefix="staging-", dir=self.journal.folder))
+        self.on_progress(sequence.next_ordinal)
+        self._check_rejects(sequence)
+        left = tasks[sequence.next_ordinal :]
+        staging = Path(tempfile.mkdtemp(prefix="staging-", dir=sequence.journal.folder))
         function = partial(
             prepare, profile=self.options.profile, on_damage=self.options.on_damage, staging=str(staging)
         )
@@ -248,85 +212,50 @@ class _Run:
             with closing(map_in_order(function, left, workers=min(workers, len(left) or 1))) as results:
                 for task, result in results:
                     if isinstance(result, Crash):
-                        self._reject(task, "probe", result.reason)
+                        self._reject(sequence, task, "probe", result.reason)
                     elif isinstance(result, Refused):
-                        self._reject(task, result.stage, result.reason)
+                        self._reject(sequence, task, result.stage, result.reason)
                     else:
-                        self._add(task, result)
+                        self._add(sequence, task, result)
                     self.on_progress(task.ordinal + 1)
-            self._close(self.num_tasks)
+            sequence.close(len(tasks))
         finally:
-            if self._writer is not None:
-                self._writer.discard()
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _reject(self, task: Task, stage: str, reason: str) -> None:
+    def _reject(self, sequence: ShardSequence, task: Task, stage: str, reason: str) -> None:
         item = task.item
-        self.rejected.append(
+        sequence.rejected.append(
             Rejected(key=task.key, id=item.id, split=item.split, labels=item.labels, stage=stage, reason=reason)
         )
-        self._check_rejects()
+        self._check_rejects(sequence)
 
-    def _check_rejects(self) -> None:
-        if self.max_rejects is not None and len(self.rejected) > self.max_rejects:
-            last = self.rejected[-1]
+    def _check_rejects(self, sequence: ShardSequence) -> None:
+        rejected = sequence.rejected
+        if self.max_rejects is not None and len(rejected) > self.max_rejects:
+            last = rejected[-1]
             raise DataError(
-                f"{len(self.rejected)} samples rejected, {self.max_rejects} are allowed; the latest is "
+                f"{len(rejected)} samples rejected, {self.max_rejects} are allowed; the latest is "
                 f"{last.id}: {last.reason}; "
                 "mend or remove them, or raise --max-rejects and run again"
             )
 
-    def _add(self, task: Task, sample: Prepared) -> None:
+    def _add(self, sequence: ShardSequence, task: Task, sample: Prepared) -> None:
         item = task.item
-        record = SampleRecord(
-            key=task.key, id=item.id, split=item.split, labels=item.labels, group=item.group, video=sample.video
-        )
+        record, warnings = record_of(task.key, item, sample.contents.info)
         record_json = record.model_dump_json().encode()
-        length = tar.member_length(f"{task.key}.{sample.video.container}", sample.state.size)
-        length += tar.member_length(f"{task.key}.json", len(record_json))
-        if self._is_full(item.split, length):
-            self._close(task.ordinal)
-        if length + len(tar.END_OF_ARCHIVE) > self.options.max_bytes:
+        length = sample_length(task.key, sample.contents.members, record_json)
+        writer = sequence.writer_for(item.split, length, task.ordinal)
+        if sequence.is_giant(length):
             self.warnings.append(
                 f"{item.id} is larger than --max-bytes {self.options.max_bytes}; it has a shard of its own"
             )
-        if self._writer is None:
-            name = shard_name(item.split, self._numbers[item.split])
-            self._writer = ShardWriter(self.journal.out / name, part=self.journal.part(name), split=item.split)
         try:
-            location = self._writer.add(record, record_json, Path(sample.path), sample.state)
+            location = writer.add(record, record_json, sample.contents.members)
         except SourceChangedError as error:
-            self._reject(task, "copy", str(error))
+            self._reject(sequence, task, "copy", str(error))
             return
         finally:
-            if sample.staged:
-                Path(sample.path).unlink(missing_ok=True)
-        self._rows.append(manifest.to_row(record, location))
-
-    def _is_full(self, split: str, length: int) -> bool:
-        """Whether the next sample needs another shard."""
-        writer = self._writer
-        if writer is None or not writer.num_samples:
-            return writer is not None and writer.split != split
-        too_large = writer.size + length + len(tar.END_OF_ARCHIVE) > self.options.max_bytes
-        return writer.split != split or writer.num_samples >= self.options.max_count or too_large
-
-    def _close(self, next_ordinal: int) -> None:
-        """Publish the open shard, if it has samples, and note it."""
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        if not writer.num_samples:
-            writer.discard()
-            return
-        try:
-            shard = writer.close()
-        except BaseException:
-            writer.discard()
-            raise
-        self._numbers[shard.split] += 1
-        rejected = tuple(self.rejected[self._num_noted :])
-        self.journal.add(Entry(shard=shard, next_ordinal=next_ordinal, rows=tuple(self._rows), rejected=rejected))
-        self._num_noted = len(self.rejected)
-        self.shards.append(shard.name)
-        self._rows = []
+            if sample.staged is not None:
+                Path(sample.staged).unlink(missing_ok=True)
+        sequence.add_row(manifest.to_row(record, location))
+        self.warnings += warnings

@@ -1,19 +1,24 @@
 """What a worker does with one source: check the file, probe it, re-encode it where the profile says so."""
 
+import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from vidflow.errors import DecodeError
+from vidflow.errors import DataError, DecodeError
 from vidflow.media.probe import probe_video
-from vidflow.schema import VideoInfo
+from vidflow.shards.contents import Contents, Member
 from vidflow.shards.files import FileState, naming_the_path
 from vidflow.shards.profiles import NO_ROOM, EncodeError, Profile, encode
 from vidflow.shards.sources.items import SourceItem
+from vidflow.storage import is_remote, locate
+from vidflow.storage.remote import MissingError
 
+_CHUNK = 1 << 20
 _MAX_TIME_ERROR = 1e-4  # seconds
 
 
@@ -28,13 +33,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A sample that is ready to be written: what it is, and which file holds its bytes."""
+    """A sample that is ready to be written."""
 
-    video: VideoInfo
-    path: str
-    state: FileState
-    staged: bool
-    """Whether the file was made here and shall go once it is written."""
+    contents: Contents
+    staged: str | None = None
+    """A file that was made here and shall go once it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
     Raises:
         StorageError: the staging folder has no room.
     """
+    if task.item.span is not None:
+        return _prepare_part(task, profile, on_damage, staging)
+    if is_remote(task.item.path):
+        return _prepare_remote(task, profile, on_damage, staging)
+    if task.item.reader is not None:
+        return _read(task.item, conceal=on_damage == "conceal")
     path = Path(task.item.path)
     try:
         status = path.stat()
@@ -70,7 +79,7 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
     except DecodeError as error:
         return Refused("probe", without_path(str(error), task.item.path))
     if not profile.encodes:
-        return Prepared(video, task.item.path, before, staged=False)
+        return Prepared(Contents(video, (Member(video.container, path=task.item.path, state=before),)))
 
     out = Path(staging) / f"{task.key}.mp4"
     try:
@@ -91,4 +100,62 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
     if np.abs(encoded.seconds - video.seconds).max() > _MAX_TIME_ERROR:
         return Refused("encode", "time stamps that MP4 cannot hold")
     video = encoded.model_copy(update={"num_damaged": video.num_damaged, "has_audio": False})
-    return Prepared(video, str(out), FileState.of(out.stat()), staged=True)
+    member = Member(video.container, path=str(out), state=FileState.of(out.stat()))
+    return Prepared(Contents(video, (member,)), staged=str(out))
+
+
+def _prepare_remote(
+    task: Task, profile: Profile, on_damage: Literal["error", "conceal"], staging: str
+) -> Prepared | Refused:
+    """A video on a server is fetched first. One that is not there is refused; a server that fails ends the run."""
+    if task.item.reader is not None:
+        return Refused("open", "samples of this kind are read from local folders only")
+    storage, name = locate(task.item.path)
+    try:
+        span = (0, storage.size(name))
+    except MissingError:
+        return Refused("open", "no such file on the server")
+    return _prepare_part(replace(task, item=replace(task.item, span=span)), profile, on_damage, staging)
+
+
+def _prepare_part(
+    task: Task, profile: Profile, on_damage: Literal["error", "conceal"], staging: str
+) -> Prepared | Refused:
+    """A video that is a part of a larger file is copied out first."""
+    item, whole = task.item, Path(staging) / f"{task.key}.part"
+    assert item.span is not None
+    try:
+        before = None if is_remote(item.path) else FileState.of(os.stat(item.path))  # noqa: PTH116
+        storage, name = locate(item.path)
+        with naming_the_path(whole), whole.open("wb") as file:
+            for data in iter(partial(storage.open(name, *item.span).read, _CHUNK), b""):
+                file.write(data)
+    except OSError as error:
+        return Refused("open", error.strerror or str(error))
+    result = prepare(
+        Task(task.ordinal, task.key, replace(item, path=str(whole), span=None)), profile, on_damage, staging
+    )
+    if isinstance(result, Refused) or result.staged is not None:
+        whole.unlink()
+        return result
+    if before is None:
+        return replace(result, staged=str(whole))
+    whole.unlink()  # the bytes are copied from where they lie
+    (member,) = result.contents.members
+    member = replace(member, path=item.path, state=before, span=item.span)
+    return Prepared(Contents(result.contents.info, (member,)))
+
+
+def _read(item: SourceItem, *, conceal: bool) -> Prepared | Refused:
+    """A sample of another kind than video, by its own reader."""
+    assert item.reader is not None
+    try:
+        before = FileState.of(os.stat(item.path))  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string
+        contents = item.reader.read(item.path, conceal=conceal)
+        if FileState.of(os.stat(item.path)) != before:  # noqa: PTH116
+            return Refused("copy", "has changed while it was packed")
+    except OSError as error:
+        return Refused("open", error.strerror or str(error))
+    except DataError as error:
+        return Refused("probe", without_path(str(error), item.path))
+    return Prepared(contents)

@@ -1,11 +1,12 @@
 """Whether a packed data set is what its dataset.json and its manifest say, down to every frame.
 
-Checked: size and SHA-256 of every shard; that each manifest row points at its two tar members and nothing else lies in
+Checked: size and SHA-256 of every shard; that each manifest row points at its tar members and nothing else lies in
 the shard; that KEY.json equals the row; that keys are unique, labels have classes, and the sums of dataset.json are
-right; and, by decoding every sample once more, that the video is what was recorded.
+right; and, by decoding every sample once more, that the video (or what else it holds) is what was recorded.
 """
 
 import hashlib
+import io
 import math
 import tarfile
 from collections import Counter, defaultdict
@@ -14,14 +15,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from vidflow.dataset import REJECTED_NAME, PackedDataset, ShardInfo
 from vidflow.errors import DataError, DecodeError, StorageError
 from vidflow.media.probe import probe_video
+from vidflow.members import suffixes
 from vidflow.schema import Location, SampleRecord
+from vidflow.shards.member_checks import check_members
+from vidflow.shards.packed_samples import rows_at
 from vidflow.shards.workers import Crash, map_in_order
-from vidflow.storage import open_storage
+from vidflow.storage import Storage
 
 _CHUNK = 1 << 20
 
@@ -59,7 +64,7 @@ Sample = tuple[SampleRecord, Location]
 class _ShardTask:
     """Read a whole shard."""
 
-    root: str
+    storage: Storage
     shard: ShardInfo
     samples: tuple[Sample, ...]
 
@@ -68,7 +73,7 @@ class _ShardTask:
 class _DecodeTask:
     """Decode one sample."""
 
-    root: str
+    storage: Storage
     sample: Sample
     reencoded: bool
     conceal: bool
@@ -90,23 +95,25 @@ def verify_dataset(
     """
     info = dataset.info
     try:
-        rows = [dataset.row(index) for index in range(len(dataset))]
+        positions = np.arange(len(dataset), dtype=np.int64)
     except (DataError, StorageError) as error:
         return Verification(len(info.shards), 0, False, (Difference(str(error)),))
-    differences = list(_check_tables(dataset, rows))
-    by_shard: dict[str, list[Sample]] = defaultdict(list)
-    for record, location in rows:
-        by_shard[location.shard].append((record, location))
+    differences = list(_check_tables(dataset, rows_at(dataset, positions)))
+    # Rows become records shard by shard, as they are needed: a record takes 10 kB, a place in the table 8 bytes.
+    by_shard: dict[str, list[int]] = defaultdict(list)
+    for position, name in enumerate(dataset.column("shard").tolist()):
+        by_shard[name].append(position)
 
     def tasks() -> Iterator[_ShardTask | _DecodeTask]:
         options = info.options
         for shard in info.shards:
-            samples = tuple(sorted(by_shard[shard.name], key=lambda sample: sample[1].offset))
-            yield _ShardTask(dataset.storage.root, shard, samples)
+            found = rows_at(dataset, np.asarray(by_shard[shard.name], np.int64))
+            samples = tuple(sorted(found, key=lambda sample: sample[1].offset))
+            yield _ShardTask(dataset.storage, shard, samples)
             if decode:
                 for sample in samples:
                     yield _DecodeTask(
-                        dataset.storage.root,
+                        dataset.storage,
                         sample,
                         reencoded=options.get("profile") != "copy",
                         conceal=options.get("on_damage") == "conceal",
@@ -125,7 +132,7 @@ def verify_dataset(
                 differences += result
             done += 1 if isinstance(task, _DecodeTask) else 0 if decode else len(task.samples)
             on_progress(done)
-    return Verification(len(info.shards), len(rows), decode, tuple(differences))
+    return Verification(len(info.shards), len(positions), decode, tuple(differences))
 
 
 def _of_sample(sample: Sample, what: str) -> Difference:
@@ -135,40 +142,44 @@ def _of_sample(sample: Sample, what: str) -> Difference:
 
 def _check(task: _ShardTask | _DecodeTask) -> list[Difference]:
     if isinstance(task, _DecodeTask):
-        return [_of_sample(task.sample, what) for what in _check_video(task)]
+        check = _check_video if task.sample[0].kind == "video" else _check_other_kind
+        return [_of_sample(task.sample, what) for what in check(task)]
     try:
         return list(_check_shard(task))
     except StorageError as error:
         return [Difference(str(error), task.shard.name)]
 
 
-def _check_tables(dataset: PackedDataset, rows: list[Sample]) -> Iterator[Difference]:
+def _check_tables(dataset: PackedDataset, rows: Iterator[Sample]) -> Iterator[Difference]:
     """dataset.json against the manifest."""
     info = dataset.info
-    counts = Counter(record.key for record, _ in rows)
+    counts = Counter(dataset.column("key").tolist())
     for record, location in rows:
         if counts[record.key] > 1:
             yield _of_sample((record, location), f"the key is used {counts[record.key]} times")
-        if bad := [label for label in record.labels if not 0 <= label < len(info.classes)]:
+        labels = [*record.labels, *(segment.label for segment in record.segments)]
+        labels += [label for box in record.boxes for label in box.labels]
+        if bad := [label for label in labels if not 0 <= label < len(info.classes)]:
             yield _of_sample((record, location), f"labels {bad} have no class, there are {len(info.classes)}")
         if not info.multi_label and len(record.labels) != 1:
             yield _of_sample((record, location), f"has {len(record.labels)} labels in a single-label data set")
     names = {shard.name: shard for shard in info.shards}
-    shards = Counter(location.shard for _, location in rows)
+    shards = Counter(dataset.column("shard").tolist())
     for name in sorted(shards.keys() - names.keys()):
         yield Difference(f"{shards[name]} manifest rows lie in this shard, which dataset.json does not list", name)
     for name, shard in names.items():
         if shards[name] != shard.num_samples:
             yield Difference(f"dataset.json counts {shard.num_samples} samples, the manifest has {shards[name]}", name)
-    for record, location in rows:
-        if location.shard in names and names[location.shard].split != record.split:
-            yield _of_sample(
-                (record, location), f"is of split {record.split!r} in a shard of {names[location.shard].split!r}"
-            )
+    places = [dataset.column(name).tolist() for name in ("shard", "split", "key", "id")]
+    for shard_name, split, key, sample_id in zip(*places, strict=True):
+        if shard_name in names and names[shard_name].split != split:
+            what = f"is of split {split!r} in a shard of {names[shard_name].split!r}"
+            yield Difference(what, shard_name, key, sample_id)
     samples, frames, sizes = (Counter[str]() for _ in range(3))
-    for record, _ in rows:
-        samples[record.split] += 1
-        frames[record.split] += record.video.num_frames if record.video else 0
+    num_frames = dataset.table.column("num_frames").fill_null(0).to_pylist()
+    for split, count in zip(places[1], num_frames, strict=True):
+        samples[split] += 1
+        frames[split] += count
     for shard in info.shards:
         sizes[shard.split] += shard.size
     for split in sorted(info.splits.keys() | samples.keys()):
@@ -201,7 +212,7 @@ class _Hashing:
 def _check_shard(task: _ShardTask) -> Iterator[Difference]:
     """The whole file, in one pass."""
     shard = task.shard
-    storage = open_storage(task.root)
+    storage = task.storage
     size = storage.size(shard.name)
     if size != shard.size:
         yield Difference(f"has {size} bytes, dataset.json says {shard.size}", shard.name)
@@ -221,9 +232,8 @@ def _check_shard(task: _ShardTask) -> Iterator[Difference]:
 def _check_members(archive: tarfile.TarFile, task: _ShardTask) -> Iterator[Difference]:
     expected: dict[str, Sample] = {}
     for record, location in task.samples:
-        assert record.video is not None
-        expected[f"{record.key}.{record.video.container}"] = (record, location)
-        expected[f"{record.key}.json"] = (record, location)
+        for suffix in (*suffixes(record), "json"):
+            expected[f"{record.key}.{suffix}"] = (record, location)
     for member in archive:
         sample = expected.pop(member.name, None)
         if sample is None:
@@ -238,6 +248,8 @@ def _check_members(archive: tarfile.TarFile, task: _ShardTask) -> Iterator[Diffe
             content = archive.extractfile(member)
             yield from _check_json(b"" if content is None else content.read(), sample)
             continue
+        if member.name != f"{record.key}.{suffixes(record)[0]}":
+            continue  # the manifest has the place of the first media member
         found = (member.offset, member.offset_data, member.size)
         if found != (location.offset, location.data_offset, location.data_length):
             recorded = (location.offset, location.data_offset, location.data_length)
@@ -256,7 +268,7 @@ def _check_json(data: bytes, sample: Sample) -> Iterator[Difference]:
         yield _of_sample(sample, f"KEY.json is no sample record: {error}")
         return
     recorded = sample[0].model_dump()
-    if bad := [name for name in recorded if stored[name] != recorded[name]]:
+    if bad := sorted(n for n in stored.keys() | recorded.keys() if stored.get(n) != recorded.get(n)):
         yield _of_sample(sample, f"KEY.json differs from the manifest in {', '.join(bad)}")
 
 
@@ -266,7 +278,7 @@ def _check_video(task: _DecodeTask) -> Iterator[str]:
     assert record.video is not None
     on_damage: Literal["error", "conceal"] = "conceal" if task.conceal and not task.reencoded else "error"
     try:
-        data = open_storage(task.root).read(location.shard, location.data_offset, location.data_length)
+        data = task.storage.read(location.shard, location.data_offset, location.data_length)
         found = probe_video(data, on_damage=on_damage, container=record.video.container).model_dump()
     except (StorageError, DecodeError) as error:
         yield str(error)
@@ -277,6 +289,23 @@ def _check_video(task: _DecodeTask) -> Iterator[str]:
     for name in recorded:
         if not _equal(found[name], recorded[name]):
             yield f"{name} is {_short(found[name])}, the manifest says {_short(recorded[name])}"
+
+
+def _check_other_kind(task: _DecodeTask) -> Iterator[str]:
+    """The same for samples of other kinds, whose members are read from the shard as a tar of their own."""
+    record, location = task.sample
+    try:
+        data = task.storage.read(location.shard, location.offset, location.length)
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            members = {}
+            for member in archive:
+                content = archive.extractfile(member)
+                members[member.name.partition(".")[2]] = b"" if content is None else content.read()
+    except (StorageError, tarfile.TarError) as error:
+        yield str(error)
+        return
+    del members["json"]
+    yield from check_members(record, members)
 
 
 def _equal(found: object, recorded: object) -> bool:

@@ -65,7 +65,10 @@ def _leave_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _work(connection: Connection, function: Callable[[Item], Result]) -> None:
+def _work(connection: Connection, function: Callable[[Item], Result], environment: dict[str, str]) -> None:
+    # The fork server still has the environment of its own start; credentials and proxies may have been set since.
+    os.environ.clear()
+    os.environ.update(environment)
     # Ctrl-C reaches the whole group; the parent decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -91,7 +94,7 @@ class _Worker(Generic[Item]):
             [function.func.__module__ if isinstance(function, partial) else function.__module__]
         )
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_work, args=(other, function), daemon=True)
+        self.process = context.Process(target=_work, args=(other, function, dict(os.environ)), daemon=True)
         self.process.start()
         other.close()
         self.ready = False

@@ -3,12 +3,14 @@
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 
 from vidflow.dataset import ShardInfo
 from vidflow.schema import Location, SampleRecord
 from vidflow.shards import tar
+from vidflow.shards.contents import Member
 from vidflow.shards.files import FileState, naming_the_path, publish
 
 _CHUNK = 1 << 20
@@ -37,30 +39,30 @@ class ShardWriter:
             left = left[count:]
             self.size += count
 
-    def add(self, record: SampleRecord, record_json: bytes, media: Path, state: FileState) -> Location:
-        """Append one sample: the media member, then KEY.json.
+    def add(self, record: SampleRecord, record_json: bytes, members: Sequence[Member]) -> Location:
+        """Append one sample: its media members in the given order, then KEY.json.
 
         Args:
-            media: file to copy.
-            state: what the file was when it was probed.
+            members: at least one.
 
         Raises:
             SourceChangedError: the file has changed or cannot be read; the shard is as it was before.
             StorageError: the shard cannot be written.
         """
-        assert record.video is not None
-        start, hash_before, media_size = self.size, self._hash.copy(), state.size
-        self._write(tar.header(f"{record.key}.{record.video.container}", media_size))
-        data_offset = self.size
+        start, hash_before, data_offset = self.size, self._hash.copy(), None
         try:
-            self._copy(media, state)
+            for member in members:
+                self._write(tar.header(f"{record.key}.{member.suffix}", member.size))
+                data_offset = self.size if data_offset is None else data_offset
+                self._write_content(member)
+                self._write(tar.padding(member.size))
         except SourceChangedError:
             with naming_the_path(self.part):
                 self._file.truncate(start)
                 self._file.seek(start)
             self.size, self._hash = start, hash_before
             raise
-        self._write(tar.padding(media_size))
+        assert data_offset is not None, "a sample needs a media member"
         self._write(tar.header(f"{record.key}.json", len(record_json)) + record_json + tar.padding(len(record_json)))
         self.num_samples += 1
         return Location(
@@ -68,19 +70,27 @@ class ShardWriter:
             offset=start,
             length=self.size - start,
             data_offset=data_offset,
-            data_length=media_size,
+            data_length=members[0].size,
         )
 
+    def _write_content(self, member: Member) -> None:
+        if member.path is None:
+            self._write(member.data)
+            return
+        assert member.state is not None
+        self._copy(member.path, member.state, member.span or (0, member.state.size))
+
     @staticmethod
-    def _opened(media: Path) -> FileIO:
+    def _opened(media: str) -> FileIO:
         try:
             return FileIO(media)
         except OSError as error:
             raise SourceChangedError(f"cannot be opened again ({error.strerror})") from error
 
-    def _copy(self, media: Path, state: FileState) -> None:
+    def _copy(self, media: str, state: FileState, span: tuple[int, int]) -> None:
         with self._opened(media) as file:
-            left = state.size
+            offset, left = span
+            file.seek(offset)
             while left and FileState.of(os.fstat(file.fileno())) == state:
                 try:
                     chunk = file.read(min(_CHUNK, left))

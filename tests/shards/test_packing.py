@@ -283,6 +283,7 @@ def test_a_second_run_into_the_same_folder_is_kept_out(items, packed, tmp_path):
 def test_a_file_that_changes_between_probe_and_copy_is_rejected(items, tmp_path, clips):
     from vidflow.media.probe import probe_video
     from vidflow.schema import SampleRecord
+    from vidflow.shards.contents import Member
     from vidflow.shards.files import FileState
     from vidflow.shards.writer import ShardWriter, SourceChangedError
 
@@ -293,9 +294,10 @@ def test_a_file_that_changes_between_probe_and_copy_is_rejected(items, tmp_path,
     state = FileState.of(second.stat())
     second.write_bytes(clips[2] + b"more")
     with pytest.raises(SourceChangedError, match="has changed"):
-        writer.add(record, b"{}", second, state)
+        writer.add(record, b"{}", [Member("mp4", path=str(second), state=state)])
     # Nothing of it stays: the shard is the one that never saw the file.
-    location = writer.add(record, b"{}", first, FileState.of(first.stat()))
+    member = Member("mp4", path=str(first), state=FileState.of(first.stat()))
+    location = writer.add(record, b"{}", [member])
     shard = writer.close()
     assert (location.offset, shard.num_samples) == (0, 1)
     with tarfile.open(tmp_path / "train-000000.tar") as archive:

@@ -128,15 +128,15 @@ def test_the_record_of_a_reencoded_sample_is_of_the_result(odd_media, tmp_path):
     sample = prepare(task_of(odd_media["rot90.mp4"]), PROFILES["intra"], "error", str(tmp_path))
     assert isinstance(sample, Prepared)
     assert sample.staged
-    assert (sample.video.rotation, len(sample.video.key_frames)) == (0, sample.video.num_frames)
+    assert (sample.contents.info.rotation, len(sample.contents.info.key_frames)) == (0, sample.contents.info.num_frames)
 
 
 def test_damage_that_was_concealed_stays_counted(odd_media, tmp_path):
     path = odd_media["midcorrupt.mp4"]
     sample = prepare(task_of(path), PROFILES["train"], "conceal", str(tmp_path))
     assert isinstance(sample, Prepared)
-    assert sample.video.num_damaged == probe_video(path, on_damage="conceal").num_damaged > 0
-    assert sample.video.seekable
+    assert sample.contents.info.num_damaged == probe_video(path, on_damage="conceal").num_damaged > 0
+    assert sample.contents.info.seekable
 
 
 def test_time_stamps_that_mp4_cannot_hold_are_refused(numbered_video, tmp_path):

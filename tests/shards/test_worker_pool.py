@@ -5,7 +5,7 @@ from contextlib import closing
 
 import psutil
 import pytest
-from pool_work import crash_on_three, crash_once, fail, square_slowly
+from pool_work import crash_on_three, crash_once, environment_of, fail, square_slowly
 
 from vidflow.errors import StorageError
 from vidflow.shards.workers import Crash, map_in_order
@@ -22,6 +22,12 @@ def test_results_keep_the_order_of_the_items():
 
 def test_more_workers_than_items():
     assert list(map_in_order(square_slowly, [4], workers=8)) == [(4, 16)]
+
+
+def test_workers_have_the_environment_of_today_and_not_of_the_first_pool(monkeypatch):
+    list(map_in_order(square_slowly, [1], workers=1))
+    monkeypatch.setenv("VIDFLOW_TEST_WORD", "later")
+    assert list(map_in_order(environment_of, ["VIDFLOW_TEST_WORD"], workers=1)) == [("VIDFLOW_TEST_WORD", "later")]
 
 
 def test_no_items():

@@ -28,6 +28,10 @@ def crash_once(marker: str) -> str:
     return "done"
 
 
+def environment_of(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def fail(number: int) -> int:
     raise StorageError("disk full") if number == 2 else ZeroDivisionError("seven")
 
