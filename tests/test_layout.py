@@ -28,7 +28,11 @@ def _sources() -> dict[str, Path]:
             names[:] = [name for name in names if name != "__pycache__"]
             for file in files:
                 path = Path(folder) / file
-                if path.suffix == ".py" or (top == "experiments" and path.suffix == ".toml") or file == "py.typed":
+                if (
+                    path.suffix == ".py"
+                    or (top in ("experiments", "shards") and path.suffix == ".toml")
+                    or file == "py.typed"
+                ):
                     found[prefix + path.relative_to(ROOT).as_posix()] = path
     return found
 

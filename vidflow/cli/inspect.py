@@ -1,6 +1,5 @@
 """``vidflow inspect``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ _MAX_VALUES = 6
 
 
 def inspect(
-    root: Annotated[Path, typer.Argument(help="Folder of a packed data set.")],
+    root: Annotated[str, typer.Argument(help="A packed data set: a folder, s3://... or http(s)://...")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON document.")] = False,
 ) -> None:
     """Show what a packed data set holds: counts, classes, sizes, codecs, durations, and what was rejected."""
@@ -61,19 +60,27 @@ def _print(report: "Inspection") -> None:
         ("frames per second", report.fps),
         ("bytes", report.sample_bytes),
         ("longest GOP, frames", report.longest_gop),
+        ("people", report.num_people),
+        ("steps", report.num_steps),
     ):
+        if value is None:  # no sample is of a kind that has it
+            continue
         numbers.add_row(title, *(f"{number:g}" if number < 1e5 else f"{number:.0f}" for number in vars(value).values()))
     out.print(numbers)
 
     kinds = Table("samples by", "")
     for title, counts in (
+        ("kind", report.kinds),
+        ("layout", report.layouts),
+        ("sample rate", report.sample_rates),
         ("codec", report.codecs),
         ("container", report.containers),
         ("pixel format", report.pixel_formats),
         ("size", report.resolutions),
         ("rotation", report.rotations),
     ):
-        kinds.add_row(title, _listed(counts))
+        if counts:
+            kinds.add_row(title, _listed(counts))
     for title, count in (
         ("variable frame rate", report.num_variable_frame_rate),
         ("not seekable", report.num_not_seekable),
@@ -81,7 +88,15 @@ def _print(report: "Inspection") -> None:
         ("with sound", report.num_with_audio),
         ("wrong header", report.num_wrong_headers),
     ):
-        kinds.add_row(title, str(count))
+        if "video" in report.kinds:
+            kinds.add_row(title, str(count))
+    for title, count in (
+        ("segments", report.num_segments),
+        ("boxes", report.num_boxes),
+        ("captions", report.num_captions),
+    ):
+        if count:
+            kinds.add_row(title, str(count))
     kinds.add_row("rejected", str(report.num_rejected))
     for reason, count in list(report.rejected_reasons.items())[:_MAX_VALUES]:
         kinds.add_row("", f"{count} x {reason}".replace("[", r"\["))

@@ -14,9 +14,17 @@ from vidflow.version import __version__
 # Subcommand -> function in vidflow.cli.<module>; the order is the order of a user's work.
 COMMANDS: dict[str, str] = {
     "demo-data": "demo_data:demo_data",
+    "recipes": "recipes:recipes",
     "shard": "shard:shard",
+    "merge": "merge:merge",
+    "index": "index:index",
     "inspect": "inspect:inspect",
     "verify": "verify:verify",
+    "select": "select:select",
+    "split": "split:split",
+    "relabel": "relabel:relabel",
+    "repack": "repack:repack",
+    "unpack": "unpack:unpack",
     "config": "config:config",
     "train": "train:train",
     "test": "test:run_test",

@@ -1,7 +1,6 @@
 """What ``vidflow shard`` says at its end."""
 
 from collections import Counter
-from pathlib import Path
 
 from vidflow.cli.console import errors, out, print_json
 from vidflow.shards.pack import PackReport
@@ -9,7 +8,7 @@ from vidflow.shards.pack import PackReport
 _MAX_LISTED = 10
 
 
-def print_summary(report: PackReport, folder: Path, *, as_json: bool) -> None:
+def print_summary(report: PackReport, folder: str, *, as_json: bool) -> None:
     """Print found = packed + rejected + skipped, with reasons, on stdout; warnings on stderr."""
     reasons = Counter(rejected.kind for rejected in report.rejected)
     for warning in report.warnings:
@@ -18,7 +17,7 @@ def print_summary(report: PackReport, folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "out": str(folder),
+                "out": folder,
                 "already_complete": report.already_complete,
                 "found": report.found,
                 "packed": report.packed,
@@ -49,6 +48,6 @@ def print_summary(report: PackReport, folder: Path, *, as_json: bool) -> None:
         )
     lines += [f"  rejected, {count} x {reason}" for reason, count in reasons.most_common(_MAX_LISTED)]
     if reasons:
-        lines.append(f"  all rejected samples with details: {folder / 'rejected.jsonl'}")
+        lines.append(f"  all rejected samples with details: {folder.rstrip('/')}/rejected.jsonl")
     lines += [f"  skipped, {count} x {reason}" for reason, count in report.skipped.most_common()]
     out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

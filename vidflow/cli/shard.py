@@ -5,22 +5,38 @@ from typing import Annotated, Literal
 
 import typer
 
+_KINDS = "Frames, skeletons, sound and features"
+
 
 def shard(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the packed data set to.")],
-    src: Annotated[
-        Path | None,
+    out: Annotated[
+        str, typer.Option("--out", help="Where to write the packed data set: a folder or s3://BUCKET/PREFIX.")
+    ],
+    source_place: Annotated[
+        str | None,
         typer.Option(
             "--src",
-            help="Class folders; with --annotations the folder that paths are relative to (default: the list's own).",
+            help="Class folders, also on s3://; with --annotations the folder or address that paths are relative to "
+            "(default: the list's own folder); with --recipe the data set's folder.",
         ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="NAME", help="A known data set; `vidflow recipes` lists them.")
+    ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option("--fold", help="With --recipe: which of the published ways to split, such as 2 or xview."),
+    ] = None,
+    splits: Annotated[
+        str | None, typer.Option("--splits", help="With --recipe: pack these splits only, such as train,val.")
     ] = None,
     annotations: Annotated[
         list[str] | None,
         typer.Option(
             "--annotations",
             metavar="[SPLIT=]FILE",
-            help="A list of 'path label' lines or a CSV with a header; may be repeated.",
+            help="A list of 'path label' lines or a CSV with a header; may be repeated. With --recipe: the folder of "
+            "the annotation files, if they do not lie in --src.",
         ),
     ] = None,
     split: Annotated[
@@ -37,8 +53,8 @@ def shard(
         int | None, typer.Option("--num-classes", help="Number of classes where labels are numbers without names.")
     ] = None,
     first_label: Annotated[
-        int, typer.Option("--first-label", help="The number that the list gives the first class: 0 or 1.")
-    ] = 0,
+        int | None, typer.Option("--first-label", help="The number that the list gives the first class: 0 or 1.")
+    ] = None,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="A line may have any number of labels.")] = False,
     path_column: Annotated[str | None, typer.Option("--path-column", help="CSV column of the paths.")] = None,
     label_column: Annotated[str | None, typer.Option("--label-column", help="CSV column of the labels.")] = None,
@@ -46,6 +62,96 @@ def shard(
     group_column: Annotated[str | None, typer.Option("--group-column", help="CSV column of the groups.")] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Files of the list that are missing are rejected; else an error.")
+    ] = False,
+    kind: Annotated[
+        Literal["video", "frames", "skeleton", "audio", "feature"],
+        typer.Option(
+            "--kind", help="What the samples are; the options below are for these kinds.", rich_help_panel=_KINDS
+        ),
+    ] = "video",
+    name_regex: Annotated[
+        str | None,
+        typer.Option(
+            "--name-regex",
+            help="skeleton, audio, feature: names say the class, '(?P<label>\\d)_(?P<speaker>\\w+)_(?P<rep>\\d+)'; "
+            "MSR-Action3D's and NTU RGB+D's names are known.",
+            rich_help_panel=_KINDS,
+        ),
+    ] = None,
+    split_rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split-rule",
+            metavar="SPLIT[=CONDITION]",
+            help="With such names: the first rule that holds gives the split: 'train=subject % 2 == 1', then 'test'.",
+            rich_help_panel=_KINDS,
+        ),
+    ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option("--only", help="With such names: file that lists the ones to pack.", rich_help_panel=_KINDS),
+    ] = None,
+    leave_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--leave-out", help="With such names: file that lists the ones to pass over.", rich_help_panel=_KINDS
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="frames, skeleton: frames per second, where known.", rich_help_panel=_KINDS),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", help="frames: how they are called, img_%05d.jpg (default: found).", rich_help_panel=_KINDS
+        ),
+    ] = None,
+    with_offset: Annotated[
+        bool,
+        typer.Option(
+            "--with-offset", help="frames: list lines are 'folder offset total_frames label'.", rich_help_panel=_KINDS
+        ),
+    ] = False,
+    layout: Annotated[
+        Literal["coco", "openpose", "nturgb+d", "msr20", "custom"] | None,
+        typer.Option(
+            "--layout", help="skeleton: what the keypoints are (default: by their number).", rich_help_panel=_KINDS
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="skeleton: which splits of a .pkl, xsub for xsub_train and xsub_val.",
+            rich_help_panel=_KINDS,
+        ),
+    ] = None,
+    max_people: Annotated[
+        int | None,
+        typer.Option(
+            "--max-people", help="skeleton: keep those with the highest scores or most motion.", rich_help_panel=_KINDS
+        ),
+    ] = None,
+    nobody: Annotated[
+        Literal["reject", "keep"],
+        typer.Option("--nobody", help="skeleton: samples without any keypoint.", rich_help_panel=_KINDS),
+    ] = "reject",
+    segments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--segments",
+            metavar="[SPLIT=]FILE",
+            help="feature: JSON of actions in time, as ActivityNet's; --src holds VIDEO.npy, .csv, .mat or .pt.",
+            rich_help_panel=_KINDS,
+        ),
+    ] = None,
+    array: Annotated[
+        str | None,
+        typer.Option("--array", help="feature: which array of an .npz, .mat or .pt file.", rich_help_panel=_KINDS),
+    ] = None,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="feature: the files have [C, T].", rich_help_panel=_KINDS)
     ] = False,
     profile: Annotated[
         str, typer.Option("--profile", help="copy: keep the bytes. train: H.264, GOP 16. intra: all key frames.")
@@ -70,9 +176,21 @@ def shard(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected sample.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the data set (default: the source's).")] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="I/N",
+            help="Pack the I-th of N parts, into a folder of its own below --out; `vidflow merge` joins them.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
     ] = False,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option("--work-dir", help="Where shards for s3:// are made before they are sent (default: in ~/.cache)."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
 ) -> None:
@@ -87,44 +205,141 @@ def shard(
     from vidflow.cli.packing_summary import print_summary
     from vidflow.errors import ConfigError
     from vidflow.shards.pack import PackOptions, pack
+    from vidflow.shards.parts import Part
     from vidflow.shards.profiles import choose_profile
+    from vidflow.shards.recipes.reading import read_recipe
+    from vidflow.shards.recipes.recipe import load_recipe
     from vidflow.shards.sources.annotations import read_annotations
+    from vidflow.shards.sources.by_kind import KindOptions, read_source
     from vidflow.shards.sources.class_folders import read_class_folders
     from vidflow.shards.sources.classes import read_class_names
     from vidflow.shards.sources.lines import Columns
     from vidflow.shards.workers import default_workers
+    from vidflow.storage import is_remote
 
+    remote_src = source_place if source_place is not None and is_remote(source_place) else None
+    src = None if source_place is None or remote_src is not None else Path(source_place)
+    if remote_src is not None and (recipe is not None or kind != "video"):
+        raise ConfigError(f"--src {remote_src}: must be a local folder with --recipe and --kind; copy it first")
+    if remote_src is not None and not annotations and not remote_src.startswith("s3://"):
+        raise ConfigError(f"--src {remote_src}: a web server does not list its files; list them in --annotations FILE")
+    if work_dir is not None and not is_remote(out):
+        raise ConfigError(f"--work-dir {work_dir}: is for --out s3://...; shards for a folder are made in it")
+    share = None if part is None else Part.parse(part)
     class_names = None if classes is None else read_class_names(classes)
-    if annotations:
+    of_kinds = {
+        "name_regex": name_regex,
+        "split_rules": tuple(split_rule or ()),
+        "only": only,
+        "leave_out": leave_out,
+        "template": template,
+        "with_offset": with_offset,
+        "fps": fps,
+        "layout": layout,
+        "max_people": max_people,
+        "nobody": nobody,
+        "protocol": protocol,
+        "segments": tuple(segments or ()),
+        "array": array,
+        "transpose": transpose,
+    }
+    if recipe is not None:
+        own_ways = {
+            "--kind": kind != "video",
+            "--split": split is not None,
+            "--group-regex": group_regex is not None,
+            "--num-classes": num_classes is not None,
+            "--first-label": first_label is not None,
+            "--multi-label": multi_label,
+            "--...-column": any((path_column, label_column, split_column, group_column)),
+            **dict.fromkeys(sorted(KindOptions(**of_kinds).spelled), True),  # type: ignore[arg-type]
+        }
+        if idle := [option for option, given in own_ways.items() if given]:
+            raise ConfigError(f"{', '.join(idle)}: the recipe knows that; leave it out, or pack with --annotations")
+        if src is None:
+            raise ConfigError(f"--recipe {recipe} needs --src, the data set's folder; see `vidflow recipes {recipe}`")
+        if annotations and len(annotations) > 1:
+            raise ConfigError("--annotations: with --recipe it is one folder")
+        known = load_recipe(recipe)
+        if known.kind != "video" and profile != "copy":
+            raise ConfigError(f"--profile {profile}: is for video; samples of kind {known.kind} are kept as they are")
+        source = read_recipe(
+            known,
+            src,
+            annotations=Path(annotations[0]) if annotations else None,
+            fold=int(fold) if fold is not None and fold.isdecimal() else fold,
+            splits=tuple(word.strip() for word in splits.split(",") if word.strip()) if splits else (),
+            classes=class_names,
+            allow_missing=allow_missing,
+        )
+    elif fold is not None or splits is not None:
+        raise ConfigError(f"{'--fold' if splits is None else '--splits'} needs --recipe")
+    elif kind != "video":
+        source = read_source(
+            kind,
+            KindOptions(
+                src=src,
+                annotations=annotations or (),
+                split=split,
+                seed=seed if split is not None else 0,
+                group_regex=group_regex,
+                classes=class_names,
+                num_classes=num_classes,
+                first_label=first_label,
+                multi_label=multi_label,
+                columns=Columns(path=path_column, label=label_column, split=split_column, group=group_column),
+                allow_missing=allow_missing,
+                **of_kinds,  # type: ignore[arg-type]
+            ),
+        )
+        if profile != "copy":
+            raise ConfigError(f"--profile {profile}: is for video; samples of kind {kind} are kept as they are")
+        if (
+            src is not None
+            and src.is_dir()
+            and not is_remote(out)
+            and Path(out).resolve().is_relative_to(src.resolve())
+        ):
+            raise ConfigError(f"--out {out}: lies inside --src {src}; write the shards elsewhere")
+    elif idle := sorted(KindOptions(**of_kinds).spelled):  # type: ignore[arg-type]
+        raise ConfigError(f"{', '.join(idle)}: has no effect on video; give --kind, or leave it out")
+    elif annotations:
         source = read_annotations(
             annotations,
-            root=src,
+            root=remote_src or src,
             split=split,
             seed=seed,
             group_regex=group_regex,
             classes=class_names,
             num_classes=num_classes,
-            first_label=first_label,
+            first_label=first_label or 0,
             multi_label=multi_label,
             columns=Columns(path=path_column, label=label_column, split=split_column, group=group_column),
             allow_missing=allow_missing,
         )
-    elif src is None:
+    elif source_place is None:
         raise ConfigError("give --src FOLDER with class folders, or --annotations FILE")
     else:
         columns_given = any((path_column, label_column, split_column, group_column))
         without_list = {
             "--num-classes": num_classes is not None,
-            "--first-label": first_label != 0,
+            "--first-label": first_label is not None,
             "--multi-label": multi_label,
             "--...-column": columns_given,
             "--allow-missing": allow_missing,
         }
         if idle := [option for option, given in without_list.items() if given]:
             raise ConfigError(f"{', '.join(idle)} needs --annotations")
-        if out.resolve().is_relative_to(src.resolve()):
-            raise ConfigError(f"--out {out}: lies inside --src {src}; write the shards elsewhere")
-        source = read_class_folders(src, split=split, seed=seed, group_regex=group_regex, classes=class_names)
+        ways = {"split": split, "seed": seed, "group_regex": group_regex, "classes": class_names}
+        if remote_src is not None:
+            from vidflow.shards.sources.bucket_folders import read_bucket_folders
+
+            source = read_bucket_folders(remote_src, **ways)  # type: ignore[arg-type]
+        else:
+            assert src is not None
+            if not is_remote(out) and Path(out).resolve().is_relative_to(src.resolve()):
+                raise ConfigError(f"--out {out}: lies inside --src {src}; write the shards elsewhere")
+            source = read_class_folders(src, **ways)  # type: ignore[arg-type]
     if name is not None:
         source = replace(source, name=name)
     options = PackOptions(
@@ -143,6 +358,8 @@ def shard(
             workers=default_workers() if workers is None else workers,
             max_rejects=0 if strict else max_rejects,
             overwrite=overwrite,
+            work_dir=work_dir,
+            part=share,
             on_progress=lambda done: bar.update(bar.task_ids[0], completed=done),
         )
     print_summary(report, out, as_json=as_json)

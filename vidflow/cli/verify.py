@@ -1,13 +1,12 @@
 """``vidflow verify``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def verify(
-    root: Annotated[Path, typer.Argument(help="Folder of a packed data set.")],
+    root: Annotated[str, typer.Argument(help="A packed data set: a folder, s3://... or http(s)://...")],
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every sample, or only compare bytes.")
     ] = True,
