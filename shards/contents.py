@@ -14,7 +14,7 @@ class Member:
 
     suffix: str
     """The member is called ``KEY.<suffix>``."""
-    data: bytes = b""
+    data: bytes | memoryview = b""
     path: str | None = None
     """Where set, the file that holds the content."""
     state: FileState | None = None

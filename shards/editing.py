@@ -32,6 +32,8 @@ from vidflow.version import __version__
 
 # Belong to how the source was written, not to what is in it.
 _NOT_INHERITED = ("vidflow", "max_bytes", "max_count", "sources_sha256")
+# What an edit can change, and what its resumption must find as it was.
+_EDITABLE = {"id", "split", "labels", "group", "segments", "boxes", "questions"}
 _USUAL_MAX_BYTES, _USUAL_MAX_COUNT = 256 << 20, 1000
 
 
@@ -138,7 +140,7 @@ def edit(
 
     def lines() -> Iterator[str]:
         for _, record, place in records(0):
-            values = record.model_dump(mode="json", include={"id", "split", "labels", "group", "segments", "boxes"})
+            values = record.model_dump(mode="json", include=_EDITABLE)
             yield json.dumps(values | {"shard": place.shard, "offset": place.offset, "length": place.length})
 
     def write(sequence: ShardSequence) -> None:

@@ -130,7 +130,7 @@ def reencode(
         )
     items = []
     for record, location in rows_at(dataset, np.arange(len(dataset), dtype=np.int64)):
-        notes = Annotations(record.segments, record.boxes, record.captions)
+        notes = Annotations(record.segments, record.boxes, record.captions, record.moments, record.questions)
         items.append(
             SourceItem(
                 dataset.storage.address(location.shard),

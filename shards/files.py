@@ -16,6 +16,8 @@ class FileState:
     size: int
     mtime_ns: int
     inode: int
+    version: str = ""
+    """What a server says in place of date and inode."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> "FileState":
@@ -30,7 +32,7 @@ def naming_the_path(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{path}: {error.strerror}; make room there and run the same command again, finished shards are kept"
+            f"{path}: {error.strerror}; make room there and run the same command again, what is finished is kept"
         ) from error
 
 

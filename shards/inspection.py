@@ -78,6 +78,8 @@ class Inspection:
     """Of skeletons."""
     num_steps: Quantiles | None
     """Of features."""
+    num_mel_frames: Quantiles | None
+    """Of mel features of sound."""
     num_variable_frame_rate: int
     num_not_seekable: int
     """Samples that must be decoded from their start."""
@@ -89,6 +91,8 @@ class Inspection:
     num_segments: int
     num_boxes: int
     num_captions: int
+    num_moments: int
+    num_questions: int
     num_groups: int
     num_rejected: int
     rejected_reasons: dict[str, int]
@@ -194,6 +198,7 @@ def inspect_dataset(dataset: PackedDataset) -> Inspection:
         longest_gop=Quantiles.of(_longest_gops(videos)) if len(videos) else None,
         num_people=_quantiles(table, "num_people"),
         num_steps=_quantiles(table, "num_steps"),
+        num_mel_frames=_quantiles(table, "num_mel_frames"),
         num_variable_frame_rate=int(_present(table, "variable_frame_rate").sum()),
         num_not_seekable=num_not_seekable,
         num_damaged=int((_present(table, "num_damaged") > 0).sum()),
@@ -202,6 +207,8 @@ def inspect_dataset(dataset: PackedDataset) -> Inspection:
         num_segments=_total(table, "segments"),
         num_boxes=_total(table, "boxes"),
         num_captions=_total(table, "captions"),
+        num_moments=_total(table, "moments"),
+        num_questions=_total(table, "questions"),
         num_groups=len({group for group in groups.tolist() if group is not None}),
         num_rejected=info.num_rejected,
         rejected_reasons=dict(reasons.most_common()),

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -24,6 +25,7 @@ from vidflow.shards.target import FolderTarget, Target
 FOLDER_NAME = ".vidflow"
 _OPTIONS_NAME = "options.json"
 _SOURCES_NAME = "sources.jsonl"
+_CLAIM_NAME = "claim"
 _MAX_SHOWN = 100  # characters of a value in a message
 
 
@@ -41,7 +43,16 @@ class Rejected(Frozen):
     @property
     def kind(self) -> str:
         """The reason without its numbers and details, for counting."""
-        return f"{self.stage}: {re.split(r'[:;,(]| at ', self.reason, maxsplit=1)[0].strip()}"
+        return kind_of(self.stage, self.reason)
+
+
+def kind_of(stage: str, reason: str) -> str:
+    """A reason without its numbers and details, for counting.
+
+    >>> kind_of("probe", "damaged at packet 3 of 60, after 2 frames: cut off")
+    'probe: damaged'
+    """
+    return f"{stage}: {re.split(r'[:;,(]| at ', reason, maxsplit=1)[0].strip()}"
 
 
 class Entry(Frozen):
@@ -81,6 +92,8 @@ class Journal:
         self.folder = out / FOLDER_NAME
         self._entries = self.folder / "shards"
         self._lock: int | None = None
+        self.claimed = False
+        """Whether no other machine can be at work in the target."""
 
     def lock(self) -> None:
         """Keep a second run out; the lock ends with the process.
@@ -118,6 +131,27 @@ class Journal:
     def holds_shards(self) -> bool:
         """Whether a shard has been published; without one there is nothing to go on from."""
         return any(self._entries.glob("*.json"))
+
+    def claim(self) -> None:
+        """Keep other machines out of a target elsewhere, until ``release``.
+
+        Raises:
+            StorageError: another run is at work there.
+        """
+        if self.target.is_remote:
+            path = self.folder / _CLAIM_NAME
+            if not path.exists():
+                write_whole(path, uuid.uuid4().hex.encode(), part=self.part(_CLAIM_NAME))
+            self.target.claim(path.read_text())
+        self.claimed = True
+
+    def release(self) -> None:
+        """Let other machines in again, also after a run that was killed before it could."""
+        path = self.folder / _CLAIM_NAME
+        if path.exists():
+            self.target.release(path.read_text())
+            path.unlink()
+        self.claimed = False
 
     def start(self, options: dict[str, Any], sources: Iterable[str]) -> None:
         """Note what this run packs. The options come last: a journal without them counts as none."""

@@ -7,7 +7,7 @@ import numpy as np
 from vidflow.errors import DecodeError
 from vidflow.media.picture import probe_picture
 from vidflow.media.sound import probe_audio
-from vidflow.members import feature_array, skeleton_arrays, stream_bytes
+from vidflow.members import MEL, feature_array, mel_array, skeleton_arrays, stream_bytes
 from vidflow.schema import FeatureInfo, FramesInfo, SampleRecord, SkeletonInfo
 
 
@@ -27,6 +27,9 @@ def check_members(record: SampleRecord, members: Mapping[str, bytes]) -> Iterato
                     yield "holds values that are not finite"
         elif isinstance(info, FeatureInfo):
             if not np.isfinite(feature_array(record, members)).all():
+                yield "holds values that are not finite"
+        elif info.container == MEL:
+            if not np.isfinite(mel_array(record, members)).all():
                 yield "holds values that are not finite"
         else:
             found, recorded = probe_audio(stream_bytes(record, members)).model_dump(), info.model_dump()

@@ -1,14 +1,16 @@
-"""Joining the parts of a packing run into one data set.
+"""Joining the parts of a packing run into one data set, in a folder or on S3.
 
-Shards are linked where that is possible, which costs neither time nor room, and else copied and checked; the parts stay
-as they are. Merging twice, or going on after an interruption, gives the same files, in whatever order the parts come.
+Shards are linked where that is possible, which costs neither time nor room, and else copied and checked, on S3 by the
+server; the parts stay as they are. Merging twice, or going on after an interruption, gives the same files, in whatever
+order the parts come.
 """
 
-import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,22 +18,25 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from vidflow import manifest
-from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, ShardInfo, SplitInfo
-from vidflow.errors import DataError, StorageError
+from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, SplitInfo
+from vidflow.errors import ConfigError, DataError, StorageError
 from vidflow.shards.files import naming_the_path, publish, write_whole
 from vidflow.shards.journal import Journal, differences
 from vidflow.shards.output import complete_dataset, finish_with, header_of, refuse_strange_files
 from vidflow.shards.parts import FOLDER, Part
+from vidflow.shards.target import open_target
+from vidflow.storage import is_remote, open_storage
 
 # Of a part alone; all else must be the same in all of them.
 _OWN = ("part", "sources_sha256")
-_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES})
 _MAX_LISTED = 10
+_READERS = 16  # parts on a server that are looked at at once
 
 
 @dataclass(frozen=True)
 class _PackedPart:
-    folder: Path
+    root: str
+    """Its folder or address."""
     part: Part
     info: DatasetInfo
     sha256: str
@@ -49,38 +54,75 @@ class MergeReport:
     """Shards that share their bytes with the parts; the others were copied or were there."""
 
 
-def find_parts(folders: Sequence[Path]) -> list[Path]:
-    """The folders of the parts: those given, and in the place of a folder that holds parts the parts in it.
+def find_parts(places: Sequence[Path | str]) -> list[str]:
+    """The parts: those given, and in the place of a folder or prefix that holds parts the parts in it.
 
     Raises:
-        DataError: a folder neither is a part nor holds some.
+        DataError: a place neither is a part nor holds some.
     """
-    found: dict[Path, Path] = {}
-    for folder in folders:
-        if FOLDER.fullmatch(folder.resolve().name):
-            inside = [folder]
-        elif folder.is_dir():
-            inside = [path for path in folder.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir()]
+    found: dict[str, str] = {}
+    for place in map(str, places):
+        if is_remote(place):
+            found |= {root: root for root in _parts_on_server(place.rstrip("/"))}
         else:
-            raise DataError(f"{folder}: no such folder")
-        if not inside:
-            what = "is a whole data set and holds no parts" if (folder / FILE_NAME).exists() else "holds no parts"
-            raise DataError(f"{folder}: {what}; pack them first: vidflow shard ... --part 1/N --out {folder}")
-        found |= {path.resolve(): path for path in sorted(inside)}
+            found |= {str(Path(root).resolve()): root for root in _parts_in_folder(Path(place))}
     return list(found.values())
 
 
+def _parts_in_folder(folder: Path) -> list[str]:
+    if FOLDER.fullmatch(folder.resolve().name):
+        return [str(folder)]
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    inside = sorted(str(path) for path in folder.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir())
+    if not inside:
+        raise _no_parts(str(folder), is_whole=(folder / FILE_NAME).exists())
+    return inside
+
+
+def _parts_on_server(address: str) -> list[str]:
+    if not address.startswith("s3://"):
+        raise DataError(f"{address}: parts are joined in folders and on S3; fetch these first")
+    from vidflow.storage.s3 import list_folders
+
+    if FOLDER.fullmatch(address.rpartition("/")[2]):
+        return [address]
+    inside = sorted(f"{address}/{name}" for name in list_folders(address) if FOLDER.fullmatch(name))
+    if not inside:
+        raise _no_parts(address, is_whole=open_storage(address).exists(FILE_NAME))
+    return inside
+
+
+def _no_parts(place: str, *, is_whole: bool) -> DataError:
+    what = "is a whole data set and holds no parts" if is_whole else "holds no parts"
+    return DataError(f"{place}: {what}; pack them first: vidflow shard ... --part 1/N --out {place}")
+
+
+def parent_of(parts: Sequence[str]) -> str:
+    """The one folder or prefix in which the parts lie.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    parents = {part.rpartition("/")[0] if is_remote(part) else str(Path(part).resolve().parent) for part in parts}
+    if len(parents) > 1:
+        raise ConfigError("the parts lie in several folders; give --out")
+    return parents.pop()
+
+
 def merge(
-    folders: Sequence[Path],
-    out: Path,
+    places: Sequence[Path | str],
+    out: Path | str,
     *,
+    work_dir: Path | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> MergeReport:
     """Join all parts of a run into ``out``.
 
     Args:
-        folders: of the parts, or such that hold them; any order, repeats count once.
-        out: may be the folder that the parts lie in.
+        places: folders or addresses of the parts, or such that hold them; any order, repeats count once.
+        out: may be the place that the parts lie in; a folder for folders, and ``s3://bucket/prefix`` for parts there.
+        work_dir: where the manifest for an ``out`` on S3 is made; by default in the user's cache.
         on_progress: called with the number of shards that are in place.
 
     Raises:
@@ -88,7 +130,11 @@ def merge(
             something else.
         StorageError: something cannot be read or written.
     """
-    parts = _checked([_read(folder) for folder in find_parts(folders)])
+    roots = find_parts(places)
+    if other := [root for root in roots if is_remote(root) != is_remote(str(out))]:
+        raise ConfigError(f"--out {out}: the parts ({other[0]}, ...) and --out must all be folders or all lie on S3")
+    with ThreadPoolExecutor(_READERS if is_remote(str(out)) else 1) as threads:
+        parts = _checked(list(threads.map(_read, roots)))
     first = parts[0].info
     options = {name: value for name, value in first.options.items() if name not in _OWN}
     digest = hashlib.sha256("".join(str(part.info.options["sources_sha256"]) for part in parts).encode())
@@ -102,53 +148,79 @@ def merge(
     flat = {name: value for name, value in header.items() if name != "options"} | header["options"]  # type: ignore[operator]
     lines = [f"{part.part} {part.sha256}" for part in parts]
 
-    existed = out.exists()
-    if existed and not out.is_dir():
-        raise StorageError(f"{out}: not a folder; give another --out")
-    journal = Journal(out)
+    target, folder = open_target(out, work_dir)
+    existed = folder.exists()
+    if existed and not folder.is_dir():
+        raise StorageError(f"{folder}: not a folder; give another --out")
+    journal = Journal(folder, target)
     journal.lock()
     try:
-        info = complete_dataset(journal.target, flat)
+        info = complete_dataset(target, flat)
         if info is not None:
+            journal.release()
             journal.remove()
             return MergeReport(info=info, already_complete=True, num_parts=len(parts), num_linked=0)
+        journal.claim()
         if journal.resume(flat, lines) is not None:
-            raise DataError(f"{out}: holds an unfinished run of packing; finish it, or give another --out")
+            raise DataError(f"{target.root}: holds an unfinished run of packing; finish it, or give another --out")
         if not journal.started:
-            refuse_strange_files(journal.target)
+            refuse_strange_files(target, {shard.name: shard.size for part in parts for shard in part.info.shards})
         journal.start(flat, lines)
-        num_linked, done = 0, 0
-        for part in parts:
-            for shard in part.info.shards:
-                num_linked += _place(part.folder / shard.name, out / shard.name, shard, journal)
-                done += 1
+        num_linked = 0
+        with closing(_placed(parts, journal)) as placed:
+            for done, linked in enumerate(placed, start=1):
+                num_linked += linked
                 on_progress(done)
         info = _publish(journal, parts, header)
         return MergeReport(info=info, already_complete=False, num_parts=len(parts), num_linked=num_linked)
     except BaseException:
-        if not journal.started and not existed:
+        if not journal.started and (target.is_remote or not existed):
+            journal.release()
             journal.remove()
-            if not any(out.iterdir()):
-                out.rmdir()
+            if not existed:
+                _remove_if_empty(folder)
         raise
     finally:
         journal.unlock()
+        if target.is_remote:
+            _remove_if_empty(folder)
 
 
-def _read(folder: Path) -> _PackedPart:
-    path = folder / FILE_NAME
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _placed(parts: Sequence[_PackedPart], journal: Journal) -> Generator[bool, None, None]:
+    """Bring all shards to their places, and say of each whether it was linked."""
+    from vidflow.shards.placing import BucketPlacer, FolderPlacer, Placer
+    from vidflow.shards.sending import S3Target
+
+    target = journal.target
+    placer: Placer = BucketPlacer(target) if isinstance(target, S3Target) else FolderPlacer(journal)
+    pairs = [(part.root, shard) for part in parts for shard in part.info.shards]
+    threads = ThreadPoolExecutor(placer.threads)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{folder}: is not finished, it has no {FILE_NAME}; run its `vidflow shard` again") from error
+        yield from threads.map(lambda pair: placer.place(*pair), pairs)
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _read(root: str) -> _PackedPart:
+    try:
+        data = open_storage(root).read(FILE_NAME)
+    except StorageError as error:
+        if open_storage(root).exists(FILE_NAME):
+            raise
+        raise DataError(f"{root}: is not finished, it has no {FILE_NAME}; run its `vidflow shard` again") from error
     try:
         info = DatasetInfo.model_validate_json(data)
     except ValueError as error:
-        raise DataError(f"{path}: not the dataset.json of this version; pack the part again") from error
+        raise DataError(f"{root}/{FILE_NAME}: not the dataset.json of this version; pack the part again") from error
     text = info.options.get("part")
     if not isinstance(text, str):
-        raise DataError(f"{folder}: is no part of a run, but a whole data set")
-    return _PackedPart(folder, Part.parse(text), info, hashlib.sha256(data).hexdigest())
+        raise DataError(f"{root}: is no part of a run, but a whole data set")
+    return _PackedPart(root, Part.parse(text), info, hashlib.sha256(data).hexdigest())
 
 
 def _checked(parts: Sequence[_PackedPart]) -> list[_PackedPart]:
@@ -161,14 +233,12 @@ def _checked(parts: Sequence[_PackedPart]) -> list[_PackedPart]:
 
     for part in ordered:
         if part.part.count != first.part.count:
-            raise DataError(f"{part.folder}: is part {part.part}, {first.folder} is part {first.part}; of another run")
+            raise DataError(f"{part.root}: is part {part.part}, {first.root} is part {first.part}; of another run")
         if found := differences(shared(first), shared(part)):
-            raise DataError(
-                f"{part.folder}: was packed otherwise than {first.folder}: {'; '.join(found)}; pack it again"
-            )
+            raise DataError(f"{part.root}: was packed otherwise than {first.root}: {'; '.join(found)}; pack it again")
     for before, after in pairwise(ordered):
         if before.part == after.part:
-            raise DataError(f"part {after.part} is there twice: {before.folder} and {after.folder}; leave one out")
+            raise DataError(f"part {after.part} is there twice: {before.root} and {after.root}; leave one out")
     missing = sorted(set(range(1, first.part.count + 1)) - {part.part.number for part in ordered})
     if missing:
         listed = ", ".join(map(str, missing[:_MAX_LISTED])) + (", ..." if len(missing) > _MAX_LISTED else "")
@@ -178,40 +248,21 @@ def _checked(parts: Sequence[_PackedPart]) -> list[_PackedPart]:
     return ordered
 
 
-def _place(source: Path, final: Path, shard: ShardInfo, journal: Journal) -> bool:
-    """Bring one shard to its place; whether it was linked."""
-    try:
-        size = source.stat().st_size
-    except OSError as error:
-        raise DataError(f"{source}: {error.strerror}; pack the part again") from error
-    if size != shard.size:
-        raise DataError(f"{source}: has {size} bytes, dataset.json says {shard.size}; pack the part again")
-    if final.exists() and (final.samefile(source) or _sha256(final) == shard.sha256):
-        return False  # placed by an earlier run
-    final.unlink(missing_ok=True)
-    try:
-        os.link(source, final)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            with naming_the_path(final):
-                raise
-    else:
-        return True
-    part = journal.part(shard.name)
-    with naming_the_path(part):
-        shutil.copyfile(source, part)
-        with part.open("rb") as copy:
-            os.fsync(copy.fileno())
-    if _sha256(part) != shard.sha256:
-        part.unlink()
-        raise DataError(f"{source}: its SHA-256 is not the one of dataset.json; pack the part again")
-    publish(part, final)
-    return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _manifest_of(part: _PackedPart, journal: Journal) -> Iterator[Path]:
+    """A part's manifest as a file of this machine; one from a server goes again afterwards."""
+    if not is_remote(part.root):
+        yield Path(part.root) / manifest.FILE_NAME
+        return
+    fetched = journal.part(f"{part.part.folder_name}-{manifest.FILE_NAME}")
+    with (
+        open_storage(part.root).open(manifest.FILE_NAME) as stream,
+        naming_the_path(fetched),
+        fetched.open("wb") as file,
+    ):
+        shutil.copyfileobj(stream, file, 1 << 20)
+    yield fetched
+    fetched.unlink()
 
 
 def _publish(journal: Journal, parts: Sequence[_PackedPart], header: dict[str, object]) -> DatasetInfo:
@@ -221,26 +272,15 @@ def _publish(journal: Journal, parts: Sequence[_PackedPart], header: dict[str, o
     with naming_the_path(part_path):
         with pq.ParquetWriter(part_path, manifest.SCHEMA, compression="zstd") as writer:
             for part in parts:
-                path = part.folder / manifest.FILE_NAME
-                num_rows = 0
-                with pq.ParquetFile(path) as file:
-                    if file.schema_arrow != manifest.SCHEMA:
-                        raise DataError(f"{path}: not a manifest of this version; pack the part again")
-                    for group in range(file.num_row_groups):
-                        table = file.read_row_group(group)
-                        keys = [last_key, *table.column("key").to_pylist()]
-                        if any(after <= before for before, after in pairwise(keys)):
-                            raise DataError(f"{path}: its keys overlap with those of the part before; pack it again")
-                        last_key = keys[-1]
-                        num_rows += len(table)
-                        writer.write_table(table)
-                if num_rows != sum(shard.num_samples for shard in part.info.shards):
-                    raise DataError(f"{path}: {num_rows} rows, {FILE_NAME} counts another number; pack the part again")
+                with _manifest_of(part, journal) as path:
+                    last_key = _append(writer, path, part, last_key)
         with part_path.open("rb") as synced:
             os.fsync(synced.fileno())
     publish(part_path, out / manifest.FILE_NAME)
-    rejected = b"".join((part.folder / REJECTED_NAME).read_bytes() for part in parts)
+    journal.target.put(out / manifest.FILE_NAME)
+    rejected = b"".join(open_storage(part.root).read(REJECTED_NAME) for part in parts)
     write_whole(out / REJECTED_NAME, rejected, part=journal.part(REJECTED_NAME))
+    journal.target.put(out / REJECTED_NAME)
     splits: dict[str, SplitInfo] = {}
     for part in parts:
         for name, split in part.info.splits.items():
@@ -255,3 +295,22 @@ def _publish(journal: Journal, parts: Sequence[_PackedPart], header: dict[str, o
         }
     )
     return finish_with(journal, info)
+
+
+def _append(writer: pq.ParquetWriter, path: Path, part: _PackedPart, last_key: str) -> str:
+    """Append the rows of a part's manifest; the last key."""
+    where, num_rows = f"{part.root}/{manifest.FILE_NAME}", 0
+    with pq.ParquetFile(path) as file:
+        if file.schema_arrow != manifest.SCHEMA:
+            raise DataError(f"{where}: not a manifest of this version; pack the part again")
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            keys = [last_key, *table.column("key").to_pylist()]
+            if any(after <= before for before, after in pairwise(keys)):
+                raise DataError(f"{where}: its keys overlap with those of the part before; pack it again")
+            last_key = keys[-1]
+            num_rows += len(table)
+            writer.write_table(table)
+    if num_rows != sum(shard.num_samples for shard in part.info.shards):
+        raise DataError(f"{where}: {num_rows} rows, {FILE_NAME} counts another number; pack the part again")
+    return str(last_key)

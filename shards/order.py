@@ -5,14 +5,18 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 from vidflow.shards.files import FileState
 from vidflow.shards.prepare import Task
 from vidflow.shards.sources.items import SourceItem, split_rank
 from vidflow.shards.sources.splitting import shuffle_key
+from vidflow.storage import is_remote, locate
+from vidflow.storage.remote import MissingError, RemoteStorage
 
 _MIN_DIGITS = 6
+_REQUESTS = 32  # to servers, at once
 
 
 def ordinal_key(ordinal: int, count: int) -> str:
@@ -34,8 +38,27 @@ def order_tasks(items: Sequence[SourceItem], *, seed: int, shuffle: bool) -> lis
 
 
 def file_states(tasks: Sequence[Task]) -> list[FileState | None]:
-    """Size and date of each source; None where there is no file to ask."""
-    return [_state(task.item.path) for task in tasks]
+    """Size and date (or version) of each source; None where there is no file.
+
+    Raises:
+        StorageError: a server does not answer for a reason that is not the file's.
+    """
+    asked = {task.item.path for task in tasks if task.item.state is None and is_remote(task.item.path)}
+    with ThreadPoolExecutor(_REQUESTS) as threads:
+        found = dict(zip(asked, threads.map(_remote_state, asked), strict=True))
+    return [
+        task.item.state or (found[task.item.path] if task.item.path in found else _state(task.item.path))
+        for task in tasks
+    ]
+
+
+def _remote_state(address: str) -> FileState | None:
+    storage, name = locate(address)
+    assert isinstance(storage, RemoteStorage)
+    try:
+        return FileState(storage.size(name), 0, 0, storage.info(name).version)
+    except MissingError:
+        return None
 
 
 def _state(path: str) -> FileState | None:
@@ -54,9 +77,13 @@ def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> I
         item = task.item
         values: dict[str, object] = {"id": item.id, "split": item.split, "labels": item.labels, "group": item.group}
         values |= {"size": state.size, "mtime_ns": state.mtime_ns} if state else {"size": None, "mtime_ns": None}
+        if state and state.version:
+            values["version"] = state.version
         values |= _annotations(item)
         if item.span is not None:
             values["span"] = item.span
+        if item.window is not None:
+            values["window"] = asdict(item.window)
         yield json.dumps(values)
 
 
@@ -69,7 +96,14 @@ def _annotations(item: SourceItem) -> dict[str, object]:
         "segments": [segment.model_dump() for segment in found.segments],
         "boxes": [box.model_dump() for box in found.boxes],
         "captions": found.captions,
+        **({"moments": [moment.model_dump() for moment in found.moments]} if found.moments else {}),
+        **({"questions": [question.model_dump() for question in found.questions]} if found.questions else {}),
     }
+
+
+def _window(item: SourceItem) -> list[object]:
+    """Nothing where the sample is a whole video."""
+    return [] if item.window is None else [asdict(item.window)]
 
 
 def listing_hash(tasks: Sequence[Task]) -> str:
@@ -77,7 +111,7 @@ def listing_hash(tasks: Sequence[Task]) -> str:
     digest = hashlib.sha256()
     for task in tasks:
         item = task.item
-        values = [item.id, item.split, item.labels, item.group, item.span, *_annotations(item).values()]
+        values = [item.id, item.split, item.labels, item.group, item.span, *_annotations(item).values(), *_window(item)]
         digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()
 
@@ -91,5 +125,5 @@ def sources_hash(tasks: Sequence[Task], states: Sequence[FileState | None]) -> s
     for task, state in zip(tasks, states, strict=True):
         item = task.item
         values = [item.id, item.split, item.labels, item.group, state.size if state else None]
-        digest.update(json.dumps([*values, *_annotations(item).values()]).encode() + b"\n")
+        digest.update(json.dumps([*values, *_annotations(item).values(), *_window(item)]).encode() + b"\n")
     return digest.hexdigest()

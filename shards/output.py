@@ -4,7 +4,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, ShardInfo, Sp
 from vidflow.errors import DataError
 from vidflow.shards.files import naming_the_path, publish, sync_folder, write_whole
 from vidflow.shards.journal import Journal, Rejected, differences
-from vidflow.shards.target import Target
+from vidflow.shards.target import CLAIM_NAME, Target
 
 _SHARD_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)-\d{6,}\.tar")
 # In this order: a data set without its dataset.json counts as none.
@@ -79,10 +80,15 @@ def header_of(info: DatasetInfo) -> dict[str, Any]:
     return values | dict(info.options)
 
 
-def refuse_strange_files(target: Target) -> None:
-    """Refuse a folder with files of our names that no journal and no dataset.json explains."""
+def refuse_strange_files(target: Target, known: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Refuse a folder with files of our names that no journal and no dataset.json explains.
+
+    Args:
+        known: names and bytes of shards that may be there already, to be checked by the caller.
+    """
     sizes = target.sizes()
-    found = [name for name in _FILES if name in sizes] + _shards(sizes)
+    found = [name for name in _FILES if name in sizes]
+    found += [name for name in _shards(sizes) if known.get(name) != sizes[name]]
     if found:
         raise DataError(
             f"{target.root}: holds {', '.join(found[:5])} of unknown origin; "
@@ -97,6 +103,7 @@ def clear(journal: Journal) -> None:
         if name in sizes:
             journal.target.remove(name)
     if journal.target.is_remote:
+        journal.target.remove(CLAIM_NAME)  # whoever's it is
         for name in _shards(path.name for path in journal.out.iterdir()):
             (journal.out / name).unlink()  # made here, and not sent
     shutil.rmtree(journal.folder, ignore_errors=True)
@@ -124,8 +131,10 @@ def finish_with(journal: Journal, info: DatasetInfo) -> DatasetInfo:
     out, target, shards = journal.out, journal.target, [shard.name for shard in info.shards]
     for name in set(_shards(target.sizes())) - set(shards):
         target.remove(name)  # published by a run that was killed before it could note it, and not needed now
+    target.confirm_claim()
     write_whole(out / FILE_NAME, (info.model_dump_json(indent=2) + "\n").encode(), part=journal.part(FILE_NAME))
     target.put(out / FILE_NAME)
+    journal.release()
     journal.remove()
     sync_folder(out)
     return info

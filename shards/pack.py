@@ -18,6 +18,7 @@ from vidflow import manifest
 from vidflow.dataset import DatasetInfo
 from vidflow.errors import ConfigError, DataError, StorageError
 from vidflow.shards.contents import sample_length
+from vidflow.shards.engines import Engine, LocalEngine
 from vidflow.shards.files import FileState
 from vidflow.shards.journal import Journal, Rejected
 from vidflow.shards.order import file_states, listing_hash, order_tasks, source_lines, sources_hash
@@ -28,7 +29,7 @@ from vidflow.shards.records import record_of
 from vidflow.shards.run import Outcome, run_into
 from vidflow.shards.sequence import ShardSequence
 from vidflow.shards.sources.items import SourceList
-from vidflow.shards.workers import Crash, map_in_order
+from vidflow.shards.workers import Crash, default_workers
 from vidflow.shards.writer import SourceChangedError
 from vidflow.version import __version__
 
@@ -90,7 +91,8 @@ def pack(
     out: Path | str,
     options: PackOptions,
     *,
-    workers: int,
+    workers: int | None = None,
+    engine: Engine | None = None,
     max_rejects: int | None = None,
     overwrite: bool = False,
     work_dir: Path | None = None,
@@ -101,7 +103,8 @@ def pack(
 
     Args:
         out: a folder, or ``s3://bucket/prefix``.
-        workers: processes that probe and re-encode.
+        workers: processes of this machine that probe and re-encode; None takes one per CPU.
+        engine: what probes and re-encodes instead of such processes.
         max_rejects: stop with an error at one more; None never stops.
         overwrite: replace a data set that was packed otherwise.
         work_dir: where the files for an ``out`` on S3 are made; by default in the user's cache.
@@ -113,10 +116,15 @@ def pack(
         DataError: nothing to pack, nothing could be packed, too many rejects, or ``out`` holds something else.
         StorageError: no room, or ``out`` cannot be written; finished shards are kept for the next run.
     """
-    if workers < 1:
-        raise ConfigError(f"--workers {workers}: must be at least 1")
+    if engine is None:
+        engine = LocalEngine(default_workers() if workers is None else workers)
     if not source.items:
         raise DataError(f"nothing to pack in {source.name!r}: {_listed(source.skipped) or 'it is empty'}")
+    if not options.profile.encodes and any(item.window is not None for item in source.items):
+        raise ConfigError(
+            f"--profile {options.profile.name}: {source.name} is cut out of longer videos, which must be encoded anew; "
+            "give --profile train or intra"
+        )
     tasks: Sequence[Task] = order_tasks(source.items, seed=options.seed, shuffle=options.shuffle)
     of_part: dict[str, object] = {}
     if part is not None:
@@ -141,7 +149,7 @@ def pack(
     def write(sequence: ShardSequence) -> None:
         if not options.profile.encodes:
             _check_room(sequence.journal, states[sequence.next_ordinal :], options.max_bytes)
-        run.write(sequence, tasks, workers)
+        run.write(sequence, tasks, engine)
         if not sequence.shards and part is None:
             raise DataError(
                 f"none of {len(tasks)} files could be packed: {_listed(Counter(r.kind for r in sequence.rejected))}"
@@ -169,10 +177,10 @@ def _listed(counts: Counter[str]) -> str:
 def _check_room(journal: Journal, states: Sequence[FileState | None], max_bytes: int) -> None:
     out = journal.out
     # Several samples may come from one file.
-    needed = sum({(state.inode, state.size): state.size for state in states if state}.values())
+    needed = sum({state: state.size for state in states if state}.values())
     needed += _SAMPLE_OVERHEAD * len(states)
     if journal.target.is_remote:
-        needed = min(needed, max_bytes)  # one shard at a time
+        needed = min(needed, 2 * max_bytes)  # one shard that is sent, and one that is filled
     free = shutil.disk_usage(out).free
     if needed > free:
         raise StorageError(
@@ -199,17 +207,15 @@ class _Run:
         self.options, self.max_rejects, self.on_progress = options, max_rejects, on_progress
         self.warnings: list[str] = []
 
-    def write(self, sequence: ShardSequence, tasks: Sequence[Task], workers: int) -> None:
+    def write(self, sequence: ShardSequence, tasks: Sequence[Task], engine: Engine) -> None:
         """Prepare and write all samples that are not settled yet."""
         self.on_progress(sequence.next_ordinal)
         self._check_rejects(sequence)
         left = tasks[sequence.next_ordinal :]
         staging = Path(tempfile.mkdtemp(prefix="staging-", dir=sequence.journal.folder))
-        function = partial(
-            prepare, profile=self.options.profile, on_damage=self.options.on_damage, staging=str(staging)
-        )
+        function = partial(prepare, profile=self.options.profile, on_damage=self.options.on_damage)
         try:
-            with closing(map_in_order(function, left, workers=min(workers, len(left) or 1))) as results:
+            with closing(engine.run(function, left, staging=staging)) as results:
                 for task, result in results:
                     if isinstance(result, Crash):
                         self._reject(sequence, task, "probe", result.reason)

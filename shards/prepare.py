@@ -4,22 +4,23 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
-
-import numpy as np
 
 from vidflow.errors import DataError, DecodeError
 from vidflow.media.probe import probe_video
+from vidflow.media.window import Window
 from vidflow.shards.contents import Contents, Member
+from vidflow.shards.cutting.encoded import encode_window
 from vidflow.shards.files import FileState, naming_the_path
-from vidflow.shards.profiles import NO_ROOM, EncodeError, Profile, encode
+from vidflow.shards.profiles import NO_ROOM, EncodeError, Profile
+from vidflow.shards.reencoding import reencode_video
+from vidflow.shards.sources.frame_folders import FrameFolder
 from vidflow.shards.sources.items import SourceItem
 from vidflow.storage import is_remote, locate
 from vidflow.storage.remote import MissingError
 
 _CHUNK = 1 << 20
-_MAX_TIME_ERROR = 1e-4  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
         return _prepare_remote(task, profile, on_damage, staging)
     if task.item.reader is not None:
         return _read(task.item, conceal=on_damage == "conceal")
+    if task.item.window is not None:
+        return _cut(task, task.item.window, profile, staging)
     path = Path(task.item.path)
     try:
         status = path.stat()
@@ -83,11 +86,10 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
 
     out = Path(staging) / f"{task.key}.mp4"
     try:
-        encode(path, video, out, profile)
-        encoded = probe_video(out)
+        video = reencode_video(path, video, out, profile)
     except (EncodeError, DecodeError) as error:
         out.unlink(missing_ok=True)
-        return Refused("encode", without_path(without_path(str(error), task.item.path), str(out)))
+        return Refused("encode", without_path(str(error), task.item.path))
     except OSError as error:
         if error.errno in NO_ROOM:
             with naming_the_path(out):
@@ -95,11 +97,35 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
         raise
     if FileState.of(path.stat()) != before:
         return Refused("copy", "has changed while it was packed")
-    if encoded.num_frames != video.num_frames:
-        return Refused("encode", f"gave {encoded.num_frames} frames for {video.num_frames}")
-    if np.abs(encoded.seconds - video.seconds).max() > _MAX_TIME_ERROR:
-        return Refused("encode", "time stamps that MP4 cannot hold")
-    video = encoded.model_copy(update={"num_damaged": video.num_damaged, "has_audio": False})
+    member = Member(video.container, path=str(out), state=FileState.of(out.stat()))
+    return Prepared(Contents(video, (member,)), staged=str(out))
+
+
+def _cut(task: Task, window: Window, profile: Profile, staging: str) -> Prepared | Refused:
+    """A stretch of a longer video is encoded as a video of its own."""
+    path, out = Path(task.item.path), Path(staging) / f"{task.key}.mp4"
+    try:
+        before = FileState.of(path.stat())
+        video = encode_window(path, window, out, profile).info
+        changed = FileState.of(path.stat()) != before
+    except DecodeError as error:
+        out.unlink(missing_ok=True)
+        return Refused("probe", without_path(str(error), task.item.path))
+    except EncodeError as error:
+        out.unlink(missing_ok=True)
+        return Refused("encode", without_path(str(error), task.item.path))
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            with naming_the_path(out):
+                raise
+        return Refused("open", error.strerror or str(error))
+    if changed:
+        out.unlink()
+        return Refused("copy", "has changed while it was packed")
+    boxes = task.item.annotations.boxes if task.item.annotations else ()
+    if late := [box.time for box in boxes if box.time > video.duration]:
+        out.unlink()
+        return Refused("probe", f"ends {max(late) - video.duration:.3g} s before its last box")
     member = Member(video.container, path=str(out), state=FileState.of(out.stat()))
     return Prepared(Contents(video, (member,)), staged=str(out))
 
@@ -108,8 +134,8 @@ def _prepare_remote(
     task: Task, profile: Profile, on_damage: Literal["error", "conceal"], staging: str
 ) -> Prepared | Refused:
     """A video on a server is fetched first. One that is not there is refused; a server that fails ends the run."""
-    if task.item.reader is not None:
-        return Refused("open", "samples of this kind are read from local folders only")
+    if isinstance(task.item.reader, FrameFolder):
+        return Refused("open", "frame folders are read from local folders only")
     storage, name = locate(task.item.path)
     try:
         span = (0, storage.size(name))
@@ -122,7 +148,10 @@ def _prepare_part(
     task: Task, profile: Profile, on_damage: Literal["error", "conceal"], staging: str
 ) -> Prepared | Refused:
     """A video that is a part of a larger file is copied out first."""
-    item, whole = task.item, Path(staging) / f"{task.key}.part"
+    item = task.item
+    # Readers go by the extension; videos are told by what is in them.
+    extension = PurePosixPath(item.path.partition("?")[0]).suffix if item.reader is not None else ""
+    whole = Path(staging) / f"{task.key}.part{extension}"
     assert item.span is not None
     try:
         before = None if is_remote(item.path) else FileState.of(os.stat(item.path))  # noqa: PTH116

@@ -107,7 +107,21 @@ def stored_size(width: int, height: int, short_side: int) -> tuple[int, int]:
     return scaled[0], scaled[1]
 
 
-def _fitted(frames: Iterator[av.VideoFrame], info: VideoInfo, size: tuple[int, int]) -> Iterator[av.VideoFrame]:
+@dataclass(frozen=True, kw_only=True)
+class FrameStream:
+    """What must be known of frames before the first is encoded."""
+
+    width: int
+    height: int
+    rate: Fraction
+    """Frames per second, for the encoder's rate control."""
+    time_base: Fraction
+    sample_aspect_ratio: Fraction
+    durations: Iterator[int]
+    """How long each frame shows, in units of the time base; drawn for a frame once it has been encoded."""
+
+
+def _fitted(frames: Iterator[av.VideoFrame], info: FrameStream, size: tuple[int, int]) -> Iterator[av.VideoFrame]:
     """Frames as limited-range yuv420p of the stored size, in the matrix that they had."""
     width, height = size
     reformatter, padder = VideoReformatter(), VideoReformatter()
@@ -142,40 +156,62 @@ def encode(source: Path, info: VideoInfo, out: Path, profile: Profile) -> None:
         DecodeError: the source does not decode as it did when it was probed.
         OSError: the file cannot be written.
     """
+    stream = FrameStream(
+        width=info.width,
+        height=info.height,
+        rate=Fraction(info.fps).limit_denominator(100_000),
+        time_base=Fraction(*info.time_base),
+        sample_aspect_ratio=Fraction(info.sample_aspect_ratio).limit_denominator(1000),
+        durations=_durations(info),
+    )
+    encode_frames(iter_video_frames(source, info), stream, out, profile, where=source)
+
+
+def encode_frames(
+    frames: Iterator[av.VideoFrame], stream: FrameStream, out: Path, profile: Profile, *, where: object
+) -> int:
+    """Encode upright frames into an MP4 file, the first one at time 0; gives their number.
+
+    Args:
+        where: what to call the source in messages.
+
+    Raises:
+        EncodeError: the encoder or MP4 cannot hold it.
+        OSError: the file cannot be written.
+    """
     assert profile.gop is not None
-    width, height = stored_size(info.width, info.height, profile.short_side)
-    unit = Fraction(*info.time_base)
+    width, height = stored_size(stream.width, stream.height, profile.short_side)
+    unit = stream.time_base
     if unit.denominator > _MAX_TIMESCALE:
-        raise EncodeError(f"{source}: time stamps in units of {unit} s do not fit into MP4")
-    first, durations = int(info.timestamps[0]), _durations(info)
+        raise EncodeError(f"{where}: time stamps in units of {unit} s do not fit into MP4")
     # mbtree computes in floating point by code that differs from CPU to CPU, and was seen to give other bytes from one
     # run to the next under AVX-512 (x264 core 165); all else of x264 is in whole numbers.
     x264 = f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:bframes=0:mbtree=0:rc-lookahead=0"
     options = {"preset": "medium", "tune": "fastdecode", "crf": str(profile.crf), "x264-params": x264, "threads": "1"}
     # video_track_timescale: FFmpeg would otherwise multiply small units, which changes nothing but the numbers.
     container_options = {"fflags": "+bitexact", "video_track_timescale": str(unit.denominator)}
+    first, number = 0, 0
     try:
         with av.open(out, "w", format="mp4", options=container_options) as container:
-            stream = container.add_stream(
-                "libx264", rate=Fraction(info.fps).limit_denominator(100_000), options=options
-            )
-            context = stream.codec_context
+            coded = container.add_stream("libx264", rate=stream.rate, options=options)
+            context = coded.codec_context
             context.flags |= Flags.bitexact
             context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", unit
             context.color_range = ColorRange.MPEG
-            context.sample_aspect_ratio = Fraction(info.sample_aspect_ratio).limit_denominator(1000)
-            frames = _fitted(iter_video_frames(source, info), info, (width, height))
-            for number, frame in enumerate(frames):
-                if number == 0:
+            context.sample_aspect_ratio = stream.sample_aspect_ratio
+            for number, frame in enumerate(_fitted(frames, stream, (width, height)), 1):
+                if number == 1:
                     context.colorspace = frame.colorspace
+                    first = frame.pts
                 frame.pts -= first
                 frame.time_base = unit
-                container.mux(_with_durations(stream.encode(frame), durations))
-            container.mux(_with_durations(stream.encode(), durations))
+                container.mux(_with_durations(coded.encode(frame), stream.durations))
+            container.mux(_with_durations(coded.encode(), stream.durations))
     except av.FFmpegError as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
-        raise EncodeError(f"{source}: cannot be encoded ({error.strerror})") from error
+        raise EncodeError(f"{where}: cannot be encoded ({error.strerror})") from error
+    return number
 
 
 def _durations(info: VideoInfo) -> Iterator[int]:

@@ -1,22 +1,29 @@
 """A source and what was found in it, as the record that goes into the shard."""
 
-from vidflow.schema import KINDS, MediaInfo, SampleRecord, Segment
+from typing import TypeVar
+
+from vidflow.schema import KINDS, MediaInfo, Moment, SampleRecord, Segment
 from vidflow.shards.sources.items import Annotations, SourceItem
 
 _NOTHING = Annotations()
+_Timed = TypeVar("_Timed", Segment, Moment)
 
 
 def record_of(key: str, item: SourceItem, info: MediaInfo) -> tuple[SampleRecord, list[str]]:
     """The record of one sample, and warnings.
 
-    Segments are cut where the media end, and dropped where they begin later.
+    Segments and moments are cut where the media end, and dropped where they begin later.
     """
     kind = next(kind for kind, model in KINDS.items() if isinstance(info, model))
     notes = item.annotations or _NOTHING
     segments = _inside(notes.segments, info.duration)
+    moments = _inside(notes.moments, info.duration)
     warnings = []
-    if num_changed := sum(segment not in segments for segment in notes.segments):
-        warnings.append(f"{item.id}: {num_changed} segments reach beyond its end at {info.duration:g} s, and were cut")
+    for what, before, after in (("segments", notes.segments, segments), ("moments", notes.moments, moments)):
+        if num_changed := sum(part not in after for part in before):
+            warnings.append(
+                f"{item.id}: {num_changed} {what} reach beyond its end at {info.duration:g} s, and were cut"
+            )
     record = SampleRecord.model_validate(
         {
             "key": key,
@@ -27,17 +34,18 @@ def record_of(key: str, item: SourceItem, info: MediaInfo) -> tuple[SampleRecord
             "kind": kind,
             kind: info,
             "segments": segments,
-            "boxes": notes.boxes,
+            "boxes": tuple(notes.boxes),
             "captions": notes.captions,
+            "moments": moments,
+            "questions": notes.questions,
         }
     )
     return record, warnings
 
 
-def _inside(segments: tuple[Segment, ...], duration: float | None) -> tuple[Segment, ...]:
+def _inside(parts: tuple[_Timed, ...], duration: float | None) -> tuple[_Timed, ...]:
+    """Parts cut at the end of the media, where that is known."""
     if duration is None:
-        return segments
-    kept = (segment for segment in segments if segment.start < duration)
-    return tuple(
-        segment if segment.end <= duration else segment.model_copy(update={"end": duration}) for segment in kept
-    )
+        return parts
+    kept = (part for part in parts if part.start < duration)
+    return tuple(part if part.end <= duration else part.model_copy(update={"end": duration}) for part in kept)

@@ -46,7 +46,7 @@ def parse_map(arguments: Sequence[str], classes: Sequence[str]) -> dict[str, str
 def renaming(dataset: PackedDataset, renamed: Mapping[str, str], *, classes: Sequence[str] | None = None) -> Edit:
     """Rename classes; several that get one name are merged.
 
-    Labels of segments and boxes change likewise.
+    Labels of segments, boxes and questions change likewise.
 
     Args:
         renamed: old name -> new name; all other classes keep theirs.
@@ -79,6 +79,7 @@ def _translated(record: SampleRecord, table: Sequence[int]) -> dict[str, Any]:
         "labels": translate(record.labels),
         "segments": tuple(s.model_copy(update={"label": table[s.label]}) for s in record.segments),
         "boxes": tuple(box.model_copy(update={"labels": translate(box.labels)}) for box in record.boxes),
+        "questions": tuple(q.model_copy(update={"labels": translate(q.labels)}) for q in record.questions),
     }
 
 
@@ -94,7 +95,7 @@ def relabeling(
     Args:
         file: as ``read_rows`` reads it, with ids in the place of paths.
         classes: class names in the order of their indices; None keeps those of the data set. Labels that are kept,
-            those of segments and boxes too, stay with their class's name.
+            those of segments, boxes and questions too, stay with their class's name.
         columns: names of the CSV columns.
 
     Raises:
@@ -112,8 +113,7 @@ def relabeling(
 
     def change(position: int, record: SampleRecord) -> dict[str, Any]:
         kept = record.model_copy(update={"labels": ()}) if record.id in listed else record
-        used = {*kept.labels, *(s.label for s in kept.segments), *(label for b in kept.boxes for label in b.labels)}
-        if lost := sorted(label for label in used if table[label] < 0):
+        if lost := sorted(label for label in set(kept.all_labels) if table[label] < 0):
             raise DataError(
                 f"{record.id}: keeps class {info.classes[lost[0]]!r}, which --classes lacks; add it, or list the sample"
             )

@@ -1,6 +1,7 @@
 """One run into an output folder: locked, journalled, gone on with where an earlier one stopped, and finished."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ def run_into(
             journal.unlock()
             journal.lock()
         elif (info := complete_dataset(target, flat)) is not None:
+            journal.release()
             journal.remove()
             return Outcome(info=info, rejected=read_rejected(target), already_complete=True)
+        journal.claim()
         shards = journal.resume(flat, source_lines())
         if shards is None:
             if not journal.started:
@@ -76,15 +79,15 @@ def run_into(
         sequence = ShardSequence(journal, max_bytes=max_bytes, max_count=max_count, shards=shards, part=part)
         try:
             write(sequence)
+            sequence.settle()
         finally:
             sequence.discard()
         info = finish(journal, sequence.shards, sequence.rejected, header)
         return Outcome(info=info, rejected=tuple(sequence.rejected), num_resumed=len(shards))
     except BaseException:
         if not journal.holds_shards:
-            if journal.started:  # then all files of our names are ours
-                clear(journal)
-            journal.remove()
+            with suppress(StorageError):  # the place is out of reach; what is left here makes a rerun go on
+                _leave_nothing(journal)
             if not existed:
                 _remove_if_empty(folder)
         raise
@@ -92,6 +95,13 @@ def run_into(
         journal.unlock()
         if target.is_remote:
             _remove_if_empty(folder)
+
+
+def _leave_nothing(journal: Journal) -> None:
+    if journal.claimed and journal.started:  # then all files of our names are ours
+        clear(journal)
+    journal.release()
+    journal.remove()
 
 
 def _remove_if_empty(folder: Path) -> None:

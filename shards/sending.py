@@ -4,9 +4,12 @@ S3 shows an object only once its upload is complete, so nothing is ever half the
 """
 
 import hashlib
+import json
 import logging
 import os
+import platform
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from vidflow.errors import StorageError
+from vidflow.shards.target import CLAIM_NAME
 from vidflow.storage import open_storage
 from vidflow.storage.patience import Patience, TransientError
+from vidflow.storage.remote import MissingError
 from vidflow.storage.s3 import client, explain, split_address
 
 logger = logging.getLogger(__name__)
@@ -25,8 +30,10 @@ logger = logging.getLogger(__name__)
 # Parts of a multipart upload; S3 allows 10,000 of them.
 PART_BYTES = 16 << 20
 _UPLOADS = 4  # at once
-_ROUNDS = 3  # uploads of one file before its content counts as impossible to store
+ROUNDS = 3  # uploads or copies of one file before its content counts as impossible to store
 _CHUNK = 1 << 20
+# Servers that do not know conditional writes refuse them so, or take them for plain ones.
+_NO_CONDITIONS = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
 
 
 def work_folder(address: str, base: Path | None = None) -> Path:
@@ -52,8 +59,33 @@ class S3Target:
         self.root = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self._attempts = Patience.from_environment().attempts
         self._has_sent = False
+        self._token = ""
 
-    def _call(self, operation: str, name: str, **arguments: Any) -> Any:
+    def complete(self, name: str, parts: list[dict[str, Any]], **upload: str) -> None:
+        """End an upload in parts; whether the object is there must be looked at afterwards."""
+        try:
+            client(attempts=self._attempts).complete_multipart_upload(
+                Bucket=self.bucket, MultipartUpload={"Parts": parts}, **upload
+            )
+        except (BotoCoreError, ClientError, HTTPError, OSError) as error:
+            # It was completed, but the answer was lost, and the repeated request finds no upload any more.
+            if not (isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "NoSuchUpload"):
+                raise self._final(error, name) from error
+
+    def abort(self, **upload: str) -> None:
+        """Drop an upload in parts; where that fails, a lifecycle rule must."""
+        try:
+            client(attempts=1).abort_multipart_upload(Bucket=self.bucket, **upload)
+        except (BotoCoreError, ClientError, HTTPError, OSError) as error:
+            logger.info("%s: cannot drop an unfinished upload (%s)", self.root, error)
+
+    def call(self, operation: str, name: str, **arguments: Any) -> Any:
+        """The answer to a request about one of the files, repeated as often as the client may.
+
+        Raises:
+            MissingError: there is no such object.
+            StorageError: any other failure.
+        """
         try:
             return getattr(client(attempts=self._attempts), operation)(Bucket=self.bucket, **arguments)
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
@@ -74,7 +106,7 @@ class S3Target:
         sizes: dict[str, int] = {}
         more: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", "", Prefix=self.prefix, Delimiter="/", **more)
+            page = self.call("list_objects_v2", "", Prefix=self.prefix, Delimiter="/", **more)
             sizes |= {entry["Key"].removeprefix(self.prefix): entry["Size"] for entry in page.get("Contents", ())}
             if not page.get("IsTruncated"):
                 return sizes
@@ -84,7 +116,58 @@ class S3Target:
         return open_storage(self.root).read(name)
 
     def remove(self, name: str) -> None:
-        self._call("delete_object", name, Key=self.prefix + name)
+        self.call("delete_object", name, Key=self.prefix + name)
+
+    def claim(self, token: str) -> None:
+        """Store an object that only the first of several runs can store.
+
+        Raises:
+            StorageError: another run has done so.
+        """
+        note = {"token": token, "host": platform.node(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        arguments: dict[str, Any] = {"Key": self.prefix + CLAIM_NAME, "Body": json.dumps(note).encode()}
+        held = self._claim()
+        if not held:
+            try:
+                client(attempts=self._attempts).put_object(Bucket=self.bucket, IfNoneMatch="*", **arguments)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code in _NO_CONDITIONS:
+                    self.call("put_object", CLAIM_NAME, **arguments)
+                elif code not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                    raise self._final(error, CLAIM_NAME) from error
+            except (BotoCoreError, HTTPError, OSError) as error:
+                raise self._final(error, CLAIM_NAME) from error
+            held = self._claim()  # also where our own request came first, and its answer was lost
+        if held.get("token") != token:
+            raise StorageError(
+                f"{self.root}: a run on {held.get('host', 'another machine')} writes there since "
+                f"{held.get('since', 'a while')}; wait for it; if it was interrupted, run its command again on that "
+                "machine, or give --overwrite to start anew here"
+            )
+        self._token = token
+
+    def _claim(self) -> dict[str, str]:
+        """The claim that is there; empty without one."""
+        try:
+            found = json.loads(self.read(CLAIM_NAME))
+        except MissingError:
+            return {}
+        except ValueError:
+            return {"token": "?"}
+        return found if isinstance(found, dict) else {"token": "?"}
+
+    def confirm_claim(self) -> None:
+        if self._token and (held := self._claim()).get("token") != self._token:
+            by = f"by a run on {held.get('host', 'another machine')}" if held else "with --overwrite, or by hand"
+            raise StorageError(
+                f"{self.root}: was taken over {by} while this run wrote there; run one of them again with --overwrite"
+            )
+
+    def release(self, token: str) -> None:
+        if self._claim().get("token") == token:
+            self.remove(CLAIM_NAME)
+        self._token = ""
 
     def put(self, path: Path) -> None:
         """Send a file, make sure that the server has all of it, and delete it here.
@@ -95,14 +178,14 @@ class S3Target:
         if not self._has_sent:
             self._abort_unfinished(path.name)
         size, etag, sha256 = _digests(path)
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             self._upload(path)
-            if self._has(path.name, size, etag, sha256):
+            if self.holds(path.name, size, etag, sha256):
                 break
             logger.info("%s/%s: differs after the upload; sending it again", self.root, path.name)
         else:
             raise StorageError(
-                f"{self.root}/{path.name}: the server does not hold what was sent to it, after {_ROUNDS} uploads of "
+                f"{self.root}/{path.name}: the server does not hold what was sent to it, after {ROUNDS} uploads of "
                 f"{size} bytes; check the server"
             )
         self._has_sent = True
@@ -123,7 +206,8 @@ class S3Target:
             if code != "NoSuchUpload":
                 raise self._final(cause if isinstance(cause, Exception) else error, path.name) from error
 
-    def _has(self, name: str, size: int, etag: str, sha256: str) -> bool:
+    def holds(self, name: str, size: int, etag: str, sha256: str) -> bool:
+        """Whether the server has a file with this content, by size and ETag, or else by reading it."""
         try:
             found = client(attempts=self._attempts).head_object(Bucket=self.bucket, Key=self.prefix + name)
         except ClientError as error:

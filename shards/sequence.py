@@ -1,7 +1,13 @@
-"""The shards of one run: filled one after the other, published whole, and noted in the journal."""
+"""The shards of one run: filled one after the other, published whole, and noted in the journal.
+
+A shard that goes to another place is sent in the background while the next one is filled; there is never more than one
+on its way. It is noted once it is there, so that an interruption costs no more than these two.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from vidflow.shards import tar
@@ -32,6 +38,8 @@ class ShardSequence:
         self._numbers: Counter[str] = Counter()
         self._writer: ShardWriter | None = None
         self._rows: list[dict[str, Any]] = []
+        self._sender: ThreadPoolExecutor | None = None
+        self._sending: Future[None] | None = None
         for entry in journal.entries(shards):
             self.rejected += entry.rejected
             self.next_ordinal = entry.next_ordinal
@@ -68,7 +76,11 @@ class ShardSequence:
         return writer.split != split or writer.num_samples >= self.max_count or too_large
 
     def close(self, next_ordinal: int) -> None:
-        """Publish the open shard, if it has samples, and note it."""
+        """Publish the open shard, if it has samples, and note it; ``settle`` waits until it is there.
+
+        Raises:
+            StorageError: this shard cannot be written, or the one before could not be sent.
+        """
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -76,19 +88,45 @@ class ShardSequence:
             writer.discard()
             return
         try:
+            self._wait_for_sender()  # entries are noted in the order of the shards
             shard = writer.close()
         except BaseException:
             writer.discard()
             raise
-        self.journal.target.put(writer.final)
-        self._numbers[shard.split] += 1
         rejected = tuple(self.rejected[self._num_noted :])
-        self.journal.add(Entry(shard=shard, next_ordinal=next_ordinal, rows=tuple(self._rows), rejected=rejected))
+        entry = Entry(shard=shard, next_ordinal=next_ordinal, rows=tuple(self._rows), rejected=rejected)
+        self._numbers[shard.split] += 1
         self._num_noted = len(self.rejected)
         self.shards.append(shard.name)
         self._rows = []
+        if self.journal.target.is_remote:
+            self._sender = self._sender or ThreadPoolExecutor(1, "sending")
+            self._sending = self._sender.submit(self._publish, writer.final, entry)
+        else:
+            self._publish(writer.final, entry)
+
+    def _publish(self, shard: Path, entry: Entry) -> None:
+        self.journal.target.put(shard)
+        self.journal.add(entry)
+
+    def _wait_for_sender(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.result()
+
+    def settle(self) -> None:
+        """Wait until all closed shards are where they belong, and noted.
+
+        Raises:
+            StorageError: the last one could not be sent.
+        """
+        self._wait_for_sender()
+        if self._sender is not None:
+            self._sender.shutdown()
 
     def discard(self) -> None:
-        """Leave nothing of the shard that is open."""
+        """Leave nothing of the shard that is open; one that is on its way may still arrive, and is noted then."""
         if self._writer is not None:
             self._writer.discard()
+        if self._sender is not None:
+            self._sender.shutdown()

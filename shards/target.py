@@ -6,6 +6,9 @@ from typing import Protocol
 from vidflow.errors import StorageError
 from vidflow.storage import is_remote
 
+CLAIM_NAME = ".vidflow-run.json"
+"""The object that says which run is at work below a prefix of S3; it goes with the end of the run."""
+
 
 class Target(Protocol):
     """The place of one data set. A file appears there whole, under its final name, or not at all."""
@@ -31,6 +34,29 @@ class Target(Protocol):
         """Remove a file if it is there."""
         ...
 
+    def claim(self, token: str) -> None:
+        """Keep the runs of other machines out, where the lock of this one does not reach.
+
+        Args:
+            token: of this run; a rerun has the same.
+
+        Raises:
+            StorageError: another run is at work there, or was interrupted.
+        """
+        ...
+
+    def confirm_claim(self) -> None:
+        """Make sure that no other run has taken the place over.
+
+        Raises:
+            StorageError: one has.
+        """
+        ...
+
+    def release(self, token: str) -> None:
+        """Let the runs of other machines in, if the claim is that of the token."""
+        ...
+
 
 class FolderTarget:
     """A folder on a file system; files are finished in it, so that there is nothing left to do."""
@@ -54,6 +80,15 @@ class FolderTarget:
 
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
+
+    def claim(self, token: str) -> None:
+        """Nothing: the journal's lock is in the same folder."""
+
+    def confirm_claim(self) -> None:
+        """Nothing."""
+
+    def release(self, token: str) -> None:
+        """Nothing."""
 
 
 def open_target(out: Path | str, work_dir: Path | None = None) -> tuple[Target, Path]:

@@ -18,11 +18,12 @@ import numpy as np
 
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError, StorageError
-from vidflow.schema import Location, SampleRecord
+from vidflow.schema import ANNOTATIONS, FeatureInfo, Location, SampleRecord
 from vidflow.shards.contents import Member
 from vidflow.shards.files import naming_the_path
 from vidflow.shards.packed_samples import media_members, rows_at
 from vidflow.shards.sources.items import class_name, text_of
+from vidflow.shards.sources.unpacked_arrays import INFO_NAME, info_json
 
 LIST_NAME = "annotations.csv"
 CLASSES_NAME = "classes.txt"
@@ -159,10 +160,18 @@ def _files(dataset: PackedDataset, record: SampleRecord, location: Location, nam
             assert picture is not None, member.suffix
             stem = "img" if picture[1] == "rgb" else picture[1]
             yield f"{name}/{stem}_{picture[2]}.{picture[3]}", member
-        elif record.kind == "feature":
-            yield name if name.endswith(".npy") else f"{name}.npy", member
+        elif record.feature is not None and _says_itself(record.feature, name):
+            yield name, member
         else:
-            yield f"{name}.{member.suffix}", member
+            yield f"{name}/{member.suffix}", member
+    info = record.skeleton or record.feature
+    if info is not None and not (isinstance(info, FeatureInfo) and _says_itself(info, name)):
+        yield f"{name}/{INFO_NAME}", Member(INFO_NAME, info_json(info, record.kind))
+
+
+def _says_itself(info: FeatureInfo, name: str) -> bool:
+    """Whether the array alone, under the sample's own name, holds all that is known of it."""
+    return name.endswith(".npy") and info.duration is None and info.seconds_per_step is None
 
 
 class _Folders:
@@ -204,14 +213,14 @@ def _write(folders: _Folders, name: str, member: Member, record: SampleRecord) -
     return True
 
 
-def chunks(member: Member) -> Iterator[bytes]:
+def chunks(member: Member) -> Iterator[bytes | memoryview]:
     """The content of a member, piece by piece.
 
     Raises:
         StorageError: its file cannot be read, or ends early.
     """
     if member.path is None:
-        yield member.data
+        yield bytes(member.data)
         return
     offset, left = member.span or (0, member.size)
     try:
@@ -257,7 +266,7 @@ def _lists(dataset: PackedDataset, positions: np.ndarray, names: list[str]) -> t
         if name != name.strip() or "\r" in name or re.search(r"\n\s*\n", name):
             lost.append(name)
         writer.writerow([name, "|".join(tokens[label] for label in record.labels), record.split, record.group or ""])
-        noted += bool(record.segments or record.boxes or record.captions)
+        noted += any(getattr(record, name) for name in ANNOTATIONS)
     lists = {
         LIST_NAME: text.getvalue().encode("utf-8", "surrogateescape"),
         CLASSES_NAME: "".join(f"{name}\n" for name in info.classes).encode(),
@@ -266,7 +275,9 @@ def _lists(dataset: PackedDataset, positions: np.ndarray, names: list[str]) -> t
     if lost:
         warnings.append(f"{len(lost)} paths cannot stand in {LIST_NAME} as they are, such as {text_of(lost[0])!r}")
     if noted:
-        warnings.append(f"{noted} samples have segments, boxes or captions, which {LIST_NAME} does not hold")
+        warnings.append(
+            f"{noted} samples have {', '.join(ANNOTATIONS)}, or some of these, which {LIST_NAME} does not hold"
+        )
     return lists, warnings
 
 

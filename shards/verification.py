@@ -157,9 +157,7 @@ def _check_tables(dataset: PackedDataset, rows: Iterator[Sample]) -> Iterator[Di
     for record, location in rows:
         if counts[record.key] > 1:
             yield _of_sample((record, location), f"the key is used {counts[record.key]} times")
-        labels = [*record.labels, *(segment.label for segment in record.segments)]
-        labels += [label for box in record.boxes for label in box.labels]
-        if bad := [label for label in labels if not 0 <= label < len(info.classes)]:
+        if bad := [label for label in record.all_labels if not 0 <= label < len(info.classes)]:
             yield _of_sample((record, location), f"labels {bad} have no class, there are {len(info.classes)}")
         if not info.multi_label and len(record.labels) != 1:
             yield _of_sample((record, location), f"has {len(record.labels)} labels in a single-label data set")

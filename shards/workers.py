@@ -51,12 +51,20 @@ class Crash:
         return f"the worker process ended with status {self.exit_code}"
 
 
-class _Failure:
+class Failure:
     """An exception that crossed the process border; a bug keeps its traceback as text."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error if isinstance(error, VidflowError) else None
         self.text = "".join(traceback.format_exception(error))
+
+    def raised(self, where: str) -> Exception:
+        """The exception for this side of the border.
+
+        Args:
+            where: what it happened in.
+        """
+        return self.error or RuntimeError(f"{where} failed:\n{self.text}")
 
 
 def _leave_with_parent(parent: int) -> None:
@@ -79,7 +87,7 @@ def _work(connection: Connection, function: Callable[[Item], Result], environmen
             try:
                 result: object = function(item)
             except Exception as error:  # noqa: BLE001 -- sent to the parent, which raises it
-                result = _Failure(error)
+                result = Failure(error)
             connection.send(result)
 
 
@@ -149,8 +157,8 @@ class _Pool(Generic[Item, Result]):
                 continue
             if not worker.ready:
                 worker.ready = True
-            elif isinstance(message, _Failure):
-                raise message.error or RuntimeError(f"a worker process failed:\n{message.text}")
+            elif isinstance(message, Failure):
+                raise message.raised("a worker process")
             else:
                 index, item = worker.queued.popleft()
                 self.done[index] = (item, message)

@@ -152,6 +152,11 @@ class S3Bucket:
         get = self.client.get_object
         return {f["Key"].removeprefix(f"{prefix}/"): get(Bucket=self.name, Key=f["Key"])["Body"].read() for f in found}
 
+    def clear(self, prefix: str) -> None:
+        """Remove all objects below a prefix."""
+        for name in self.files(prefix):
+            self.client.delete_object(Bucket=self.name, Key=f"{prefix}/{name}")
+
     def through_proxy(self, *, rate: float = 0.0, seed: int = 0) -> Any:
         """Put a proxy before the server that spoils a share of the answers; for us and for the processes we start."""
         proxy = _servers.FaultyProxy(self._address, rate=rate, seed=seed)

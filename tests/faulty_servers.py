@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+SLOW_BYTES = 50_000
+
 
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong with one answer."""
 
-    kind: Literal["status", "reset", "cut", "end", "stall"]
+    kind: Literal["status", "reset", "cut", "end", "stall", "slow"]
     """A status of its own; a connection reset after some bytes of the body; a close after some bytes, short of the
-    Content-Length; the same without any Content-Length, so that nothing tells; silence after some bytes."""
+    Content-Length; the same without any Content-Length, so that nothing tells; silence after some bytes; all bytes,
+    but only ``SLOW_BYTES`` of them in a second."""
     after: int = 0
     """Bytes of the body that come before it."""
     status: int = 503
@@ -64,6 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif "Content-Length" not in headers and status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if fault is not None and fault.kind == "slow":
+            for start in range(0, len(body), SLOW_BYTES // 20):
+                self.wfile.write(body[start : start + SLOW_BYTES // 20])
+                if self.server.stopping.wait(0.05):
+                    return
+            return
         self.wfile.write(body if fault is None else body[: fault.after])
         if fault is None:
             return
@@ -206,11 +215,13 @@ class FaultyProxy(_Server):
         self.num_faults = 0
         self.watch: Callable[[Request], None] = lambda request: None
         """Called with each request before it is passed on."""
+        self.spoils: Callable[[Request], bool] = lambda request: self.chance.random() < self.rate
+        """Whether the answer to a request fails; asked in the thread of each request."""
         super().__init__(_ProxyHandler)
 
     def draw(self, request: Request) -> Fault | None:
         self.watch(request)
-        if self.chance.random() >= self.rate:
+        if not self.spoils(request):
             return None
         self.num_faults += 1
         kind, after = self.chance.choice(self.kinds), self.chance.randrange(1, 20_000)

@@ -35,10 +35,18 @@ class DecodeError(DataError):
     """One encoded sample that does not decode to what its manifest row promises."""
 
 
+class AlteredShardError(DataError):
+    """A shard that is not the one that was packed."""
+
+
 class StorageError(VidflowError):
     """A path or an address that cannot be read or written."""
 
     exit_status = 4
+
+
+class EndsEarlyError(StorageError):
+    """A file that ends before bytes that should be in it."""
 
 
 class WeightsError(VidflowError):

@@ -20,6 +20,8 @@ from vidflow.schema import (
     SCHEMA_VERSION,
     Frozen,
     Location,
+    Moment,
+    Question,
     SampleRecord,
     Segment,
     TimedBox,
@@ -42,7 +44,22 @@ _NESTED = {
         )
     ),
     "captions": pa.list_(pa.string()),
+    "moments": pa.list_(pa.struct({"start": pa.float64(), "end": pa.float64(), "text": pa.string()})),
+    "questions": pa.list_(
+        pa.struct(
+            {
+                "id": pa.string(),
+                "text": pa.string(),
+                "answers": pa.list_(pa.string()),
+                "labels": pa.list_(pa.int32()),
+                "choices": pa.list_(pa.string()),
+                "right_choice": pa.int32(),
+            }
+        )
+    ),
 }
+_ADDED = {"moments", "questions", "num_mel_frames", "num_mels"}
+"""Optional columns that the format got later: manifests without them are read as having none."""
 _INT64 = {"offset", "length", "data_offset", "data_length", "pts_start", "pts_step", "num_samples"}
 _SAMPLE_FIELDS = [name for name in SampleRecord.model_fields if name not in ("schema_version", *KINDS, *ANNOTATIONS)]
 _MEDIA_FIELDS: dict[str, list[str]] = {kind: list(info.model_fields) for kind, info in KINDS.items()}
@@ -112,6 +129,12 @@ def from_row(row: dict[str, typing.Any]) -> tuple[SampleRecord, Location]:
         values["boxes"] = tuple(TimedBox.model_construct(None, **box) for box in boxes)
     if row.get("captions"):
         values["captions"] = tuple(row["captions"])
+    if row.get("moments"):
+        values["moments"] = tuple(Moment.model_construct(None, **moment) for moment in row["moments"])
+    if row.get("questions"):
+        lists = ("answers", "labels", "choices")
+        questions = ({**asked, **{name: tuple(asked[name]) for name in lists}} for asked in row["questions"])
+        values["questions"] = tuple(Question.model_construct(None, **question) for question in questions)
     record = SampleRecord.model_construct(None, schema_version=SCHEMA_VERSION, **values)
     return record, Location.model_construct(**{name: row[name] for name in _LOCATION_FIELDS})
 
@@ -127,7 +150,9 @@ def read_table(source: Path | typing.BinaryIO, where: str) -> pa.Table:
         DataError: not a manifest, or one of another schema version.
     """
     try:
-        table = pq.read_table(source)
+        # Not pq.read_table: it imports pandas, which takes longer than reading.
+        with pq.ParquetFile(source) as file:
+            table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).strip()
         raise DataError(f"{where}: not a readable Parquet manifest ({reason}); pack the data set again") from error
@@ -136,6 +161,8 @@ def read_table(source: Path | typing.BinaryIO, where: str) -> pa.Table:
         raise DataError(
             f"{where}: schema version {version}, this vidflow reads {SCHEMA_VERSION}; pack the data set again"
         )
+    for name in _ADDED & set(SCHEMA.names) - set(table.schema.names):
+        table = table.append_column(name, pa.nulls(len(table), SCHEMA.field(name).type))
     missing = [name for name in SCHEMA.names if name not in table.schema.names]
     if missing:
         raise DataError(f"{where}: no column {', '.join(missing)}; pack the data set again")

@@ -12,7 +12,7 @@ import numpy as np
 from vidflow.errors import DecodeError
 from vidflow.schema import FramesInfo, SampleRecord, VideoInfo
 
-KEYPOINT, SCORE, FEATURE = "keypoint.npy", "keypoint_score.npy", "feature.npy"
+KEYPOINT, SCORE, FEATURE, MEL = "keypoint.npy", "keypoint_score.npy", "feature.npy", "mel.npy"
 _NPY_VERSIONS = ((1, 0), (2, 0))
 
 
@@ -130,6 +130,23 @@ def feature_array(record: SampleRecord, members: Mapping[str, bytes]) -> np.ndar
     return _array(record, members, FEATURE, (info.num_steps, info.num_features))
 
 
+def mel_array(record: SampleRecord, members: Mapping[str, bytes]) -> np.ndarray:
+    """Mel features [T, M], in the type that they were packed with.
+
+    Raises:
+        DecodeError: the sample has a sound stream instead, or the member is missing, damaged, or of another shape than
+            the record says.
+    """
+    info = record.audio
+    assert info is not None
+    if info.num_mel_frames is None or info.num_mels is None:
+        raise DecodeError(
+            f"sample {record.key} ({record.id}): has sound as {info.container} and no mel features; make them with "
+            "`vidflow extract mel` and pack them"
+        )
+    return _array(record, members, MEL, (info.num_mel_frames, info.num_mels))
+
+
 def frame_arrays(record: SampleRecord, members: Mapping[str, bytes], frames: Sequence[int]) -> np.ndarray:
     """Chosen frames as RGB pictures, uint8 [N, H, W, 3].
 
@@ -186,8 +203,10 @@ def stream_bytes(record: SampleRecord, members: Mapping[str, bytes]) -> bytes:
     """The encoded stream of a video or audio sample.
 
     Raises:
-        DecodeError: the member is missing.
+        DecodeError: the member is missing, or the sample has mel features in place of a stream.
     """
     info: VideoInfo | object = record.media
     assert hasattr(info, "container"), "samples of this kind have no stream"
+    if info.container == MEL:
+        raise DecodeError(f"sample {record.key} ({record.id}): has mel features and no sound stream; pack sound files")
     return _member(members, info.container, record)

@@ -168,18 +168,36 @@ class SkeletonInfo(Frozen):
 
 
 class AudioInfo(Frozen):
-    """A sound stream, ``KEY.wav``, ``KEY.flac`` or ``KEY.mp3``; what decoding the whole stream once has shown."""
+    """Sound: a stream, ``KEY.wav``, ``KEY.flac`` or ``KEY.mp3``, or mel features of one, ``KEY.mel.npy`` [T, M].
 
-    container: Literal["flac", "wav", "mp3"]
-    codec: str
-    """FFmpeg's name: pcm_s16le, flac, mp3, ..."""
-    sample_rate: int = Field(gt=0)
+    A stream is told by what decoding the whole of it once has shown; of mel features no more is known than their size.
+    """
+
+    container: Literal["flac", "wav", "mp3", "mel.npy"]
+    codec: str | None = None
+    """FFmpeg's name: pcm_s16le, flac, mp3, ...; this and the next four of streams only."""
+    sample_rate: int | None = Field(default=None, gt=0)
     """Per second."""
-    num_channels: int = Field(gt=0)
-    num_samples: int = Field(gt=0)
+    num_channels: int | None = Field(default=None, gt=0)
+    num_samples: int | None = Field(default=None, gt=0)
     """Per channel, over what really decodes."""
-    duration: float = Field(gt=0)
+    duration: float | None = Field(default=None, gt=0)
     """Seconds, ``num_samples / sample_rate``."""
+    num_mel_frames: int | None = Field(default=None, gt=0)
+    """T, of mel features."""
+    num_mels: int | None = Field(default=None, gt=0)
+    """M: frequency bands, of mel features."""
+
+    @model_validator(mode="after")
+    def _is_a_stream_or_mel_features(self) -> "AudioInfo":
+        stream = ("codec", "sample_rate", "num_channels", "num_samples", "duration")
+        mel = ("num_mel_frames", "num_mels")
+        needed, barred = (mel, stream) if self.container == "mel.npy" else (stream, mel)
+        if wrong := [name for name in needed if getattr(self, name) is None]:
+            raise ValueError(f"sound as {self.container} needs {', '.join(wrong)}")
+        if wrong := [name for name in barred if getattr(self, name) is not None]:
+            raise ValueError(f"sound as {self.container} has no {', '.join(wrong)}")
+        return self
 
 
 class FeatureInfo(Frozen):
@@ -233,6 +251,46 @@ class TimedBox(Frozen):
         return self
 
 
+class Moment(Frozen):
+    """A sentence about one part of a longer video: ``[start, end)`` in seconds."""
+
+    start: float = Field(ge=0)
+    end: float
+    text: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ends_after_its_start(self) -> "Moment":
+        if not self.start < self.end:
+            raise ValueError(f"a moment must end after its start, not [{self.start}, {self.end}]")
+        return self
+
+
+class Question(Frozen):
+    """A question about a sample: an open one, whose answers are words, or one with choices to pick from."""
+
+    id: str | None = None
+    """The number or name that the source gives it, by which results are reported."""
+    text: str = ""
+    """Empty where the question is only which of the choices fits."""
+    answers: tuple[str, ...] = ()
+    """Right answers as the source words them; one may be there several times, as often as people gave it."""
+    labels: tuple[int, ...] = ()
+    """Class indices of those answers that are classes, where the classes are a vocabulary of answers."""
+    choices: tuple[str, ...] = ()
+    right_choice: int | None = Field(default=None, ge=0)
+    """Position in ``choices``; None where it is kept secret, or where there are none."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> "Question":
+        if not self.text and not self.choices:
+            raise ValueError("a question needs text or choices")
+        if len(self.choices) == 1:
+            raise ValueError("a question with one choice asks nothing; give two choices or more, or none")
+        if self.right_choice is not None and self.right_choice >= len(self.choices):
+            raise ValueError(f"right_choice {self.right_choice} is not one of {len(self.choices)} choices, from 0")
+        return self
+
+
 MediaInfo = VideoInfo | FramesInfo | SkeletonInfo | AudioInfo | FeatureInfo
 
 KINDS: dict[str, type[Frozen]] = {
@@ -244,7 +302,7 @@ KINDS: dict[str, type[Frozen]] = {
 }
 """Kind of sample -> type of its media info, which is the record's field of the same name."""
 
-ANNOTATIONS = ("segments", "boxes", "captions")
+ANNOTATIONS = ("segments", "boxes", "captions", "moments", "questions")
 """Fields that a sample of any kind may have."""
 
 
@@ -270,6 +328,8 @@ class SampleRecord(Frozen):
     segments: tuple[Segment, ...] = ()
     boxes: tuple[TimedBox, ...] = ()
     captions: tuple[str, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     @model_validator(mode="after")
     def _has_the_info_of_its_kind_and_no_other(self) -> "SampleRecord":
@@ -284,6 +344,13 @@ class SampleRecord(Frozen):
         values: dict[str, Any] = handler(self)
         absent = [name for name in (*KINDS, *ANNOTATIONS) if name in values and not values[name]]
         return {name: value for name, value in values.items() if name not in absent}
+
+    @property
+    def all_labels(self) -> tuple[int, ...]:
+        """Class indices wherever they stand: of the sample, its segments, boxes and questions; with repeats."""
+        boxes = (label for box in self.boxes for label in box.labels)
+        questions = (label for question in self.questions for label in question.labels)
+        return (*self.labels, *(segment.label for segment in self.segments), *boxes, *questions)
 
     @property
     def media(self) -> MediaInfo:

@@ -1,18 +1,20 @@
 """The class names of a data set from the file that its owners publish, in the order of their indices."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vidflow import safe_pickle
 from vidflow.errors import DataError
 from vidflow.shards.recipes.listing import csv_rows, json_value
+from vidflow.shards.recipes.pbtxt import read_pbtxt
 from vidflow.shards.recipes.recipe import ClassList
 from vidflow.shards.sources.classes import read_class_names, read_lines
 from vidflow.shards.sources.items import class_name
 
 _NUMBER_NAME = re.compile(r"(\d+)\s+(\S.*)")
-_GYM = re.compile(r"Clabel:\s*(\d+)\s*;.*?(\([A-Z]+\).*)")
+_GYM = re.compile(r"Clabel:\s*(\d+)\s*;(?:\s*set:\s*(\d+)\s*;)?.*?(\([A-Z]+\).*)")
 
 
 def read_class_list(file: Path, layout: ClassList) -> tuple[str, ...]:
@@ -79,6 +81,14 @@ def _json(file: Path) -> tuple[str, ...]:
     return _by_number(file, ((str(file), str(number), name) for name, number in json_value(file, dict).items()), 0)
 
 
+def _json_names(file: Path) -> tuple[str, ...]:
+    """``["man", "woman", ...]``: names in the order of their indices."""
+    value = json_value(file, list)
+    if not value or not all(isinstance(name, str) and name.strip() for name in value):
+        raise DataError(f"{file}: is no list of names")
+    return tuple(class_name(name) for name in value)
+
+
 def _json_parts(file: Path) -> tuple[str, ...]:
     """``[["Back", "15som", "05Twis", "FREE"], ...]``: parts of the names in order."""
     value = json_value(file, list)
@@ -90,13 +100,21 @@ def _json_parts(file: Path) -> tuple[str, ...]:
 
 
 def _gym(file: Path) -> tuple[str, ...]:
-    """``Clabel: 0; set: 1; Glabel: 1; (VT) round-off, ...``: numbers from 0."""
-    pairs = []
+    """``Clabel: 0; set: 1; Glabel: 1; (VT) round-off, ...``: numbers from 0.
+
+    Gym99 has one name in two sets of movements, ``(BB) salto backward tucked``: such names get their set behind them.
+    """
+    found = []
     for number, line in read_lines(file):
         match = _GYM.fullmatch(line.strip())
         if match is None:
             raise DataError(f"{file}:{number}: no 'Clabel: number; ...; (EVENT) name' in {line!r}")
-        pairs.append((f"{file}:{number}", match[1], match[2]))
+        found.append((f"{file}:{number}", match[1], match[2], match[3]))
+    repeated = {name for name, count in Counter(name for *_, name in found).items() if count > 1}
+    pairs = (
+        (where, label, f"{name} [set {group}]" if name in repeated and group else name)
+        for where, label, group, name in found
+    )
     return _by_number(file, pairs, 0)
 
 
@@ -125,8 +143,10 @@ _READERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
     "number name": _number_name,
     "name,number": _name_number,
     "json": _json,
+    "json names": _json_names,
     "json parts": _json_parts,
     "gym": _gym,
     "tag,category": _tag_category,
     "tubes": _tubes,
+    "pbtxt": read_pbtxt,
 }

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -46,11 +47,11 @@ def find_annotations(
             continue
         names = recipe.file_names(file, fold)
         paths = _first_match(folders, names)
-        if not paths:
+        if not paths and not file.optional:
             missing.append(f"{' or '.join(names)} ({_what(file)})")
         found[file.role] = (
             *found.get(file.role, ()),
-            *(ListFile(path, file.media, fold, recipe.fps) for path in paths),
+            *(ListFile(path, file.media, fold, recipe.fps, file.content) for path in paths),
         )
     if missing:
         looked = ", ".join(text_of(os.fspath(place)) for place in folders if place.is_dir())
@@ -63,6 +64,8 @@ def find_annotations(
 
 
 def _what(file: AnnotationFile) -> str:
+    if file.content:
+        return f"{file.content} of {file.role}"
     return {"classes": "the class names", "lists": "the annotations"}.get(file.role, f"the {file.role} list")
 
 
@@ -83,7 +86,13 @@ def _plain(name: str) -> str:
 
 def _stem(name: str) -> str:
     name = name.rpartition("/")[2]
-    return name.rpartition(".")[0] if has_video_extension(name) or has_feature_extension(name) else name
+    is_file = has_video_extension(name) or has_feature_extension(name) or has_skeleton_name(name)
+    return name.rpartition(".")[0] if is_file else name
+
+
+def has_skeleton_name(name: str) -> bool:
+    """Whether a file name is that of one sample's skeletons: JSON, but not the labels of all."""
+    return name.lower().endswith(".json") and not name.lower().endswith("_label.json")
 
 
 def _walk(kind: str, root: Path, skipped: Counter[str]) -> Iterator[str]:
@@ -91,11 +100,28 @@ def _walk(kind: str, root: Path, skipped: Counter[str]) -> Iterator[str]:
     top = os.fspath(root)
     if kind == "frames":
         return walk_frame_folders(top, skipped)
-    return walk_videos(top, (), skipped, has_feature_extension if kind == "feature" else has_video_extension)
+    accepts = {"feature": has_feature_extension, "skeleton": has_skeleton_name}.get(kind, has_video_extension)
+    return walk_videos(top, (), skipped, accepts)
+
+
+_SPAN = re.compile(r"(.+)_(\d{6})_(\d{6})")
 
 
 class AmbiguousError(Exception):
     """Several files could be the one that a list names."""
+
+
+class ExactPaths:
+    """Files that lie where the lists say, or not at all; nothing else is looked at."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.skipped: Counter[str] = Counter()
+
+    def find(self, listed: Listed, labels: Sequence[str]) -> str | None:
+        """The path below the root, or None."""
+        place = os.path.join(self.root, listed.row.path)  # noqa: PTH118 -- perhaps millions of plain strings
+        return listed.row.path if os.path.isfile(place) else None  # noqa: PTH113
 
 
 class VideoIndex:
@@ -109,12 +135,13 @@ class VideoIndex:
         """Args:
         root: folder that is searched.
         class_names: a file in the folder of one of these classes is taken for videos of that class only.
-        kind: of the samples: ``video``, ``frames`` or ``feature``.
+        kind: of the samples: ``video``, ``frames``, ``feature`` or ``skeleton``.
         """
         self.root = root
         self.skipped: Counter[str] = Counter()
         self._classes = {_plain(name) for name in class_names}
         self._by_stem: dict[str, list[str]] = {}
+        self._spans: dict[str, list[tuple[float, float, str]]] | None = None
         prefix = len(os.path.join(os.fspath(root), ""))  # noqa: PTH118 -- a length in the plain string
         self.num_videos = 0
         for path in _walk(kind, root, self.skipped):
@@ -147,6 +174,21 @@ class VideoIndex:
                 raise AmbiguousError(" and ".join(text_of(name) for name in best[:3]))
             return best[0]
         return None
+
+    def find_span(self, video: str, seconds: float) -> tuple[str, float] | None:
+        """The file ``<video>_<start>_<end>`` whose span holds a time, and its start; of several, the time is most in
+        the middle of it."""
+        if self._spans is None:
+            self._spans = {}
+            for stem, names in self._by_stem.items():
+                if match := _SPAN.fullmatch(stem):
+                    of_video = self._spans.setdefault(match[1], [])
+                    of_video += [(float(match[2]), float(match[3]), name) for name in names]
+        fitting = [span for span in self._spans.get(video, ()) if span[0] <= seconds <= span[1]]
+        if not fitting:
+            return None
+        start, _, name = min(fitting, key=lambda span: (abs(seconds - (span[0] + span[1]) / 2), span))
+        return name, start
 
     def _may_be(self, name: str, within: str, own: set[str]) -> bool:
         parts = name.split("/")

@@ -3,13 +3,14 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vidflow.errors import DataError
-from vidflow.schema import TimedBox
+from vidflow.schema import Moment, Question, TimedBox
 from vidflow.shards.recipes.recipe import Fold
+from vidflow.shards.sources.box_table import BoxTable
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.lines import Row
 
@@ -24,6 +25,8 @@ class ListFile:
     fold: Fold | None = None
     fps: float | None = None
     """Of frames at a fixed rate, where the recipe knows it."""
+    content: str = ""
+    """See ``AnnotationFile``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,22 @@ class Listed:
     """Start and end in seconds and class name of each action."""
     duration: float | None = None
     """Seconds of the video, for features."""
+    seconds_per_step: float | None = None
+    """Of features whose steps are not spread evenly over the duration."""
     captions: tuple[str, ...] = ()
-    boxes: tuple[TimedBox, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    questions: tuple[Question, ...] = ()
+    boxes: tuple[TimedBox, ...] | BoxTable = ()
     num_dropped: int = 0
-    """Boxes that are not in the picture and segments that are empty or behind the end, which were left out."""
+    """Boxes that are not in the picture, and segments and moments that are empty or behind the end: left out."""
+    id: str = ""
+    """Of the sample, where it is not the published name of the file."""
+    key_time: float | None = None
+    """Second of the original video that is annotated."""
+    window: tuple[float, float] | None = None
+    """Start and end of the sample in seconds of the original video; None takes the whole file."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Other things that the lists name and that were left out -> how many."""
 
 
 Files = Mapping[str, tuple[ListFile, ...]]
@@ -59,8 +74,11 @@ def split_files(files: Files) -> Iterator[tuple[str, ListFile]]:
                 yield role, file
 
 
-def csv_rows(file: Path) -> Iterator[tuple[str, list[str]]]:
+def csv_rows(file: Path, delimiter: str = ",") -> Iterator[tuple[str, list[str]]]:
     """(file:line, cells) of a comma-separated file; cells are stripped, blank lines left out.
+
+    Args:
+        delimiter: what stands between cells, where it is another character.
 
     Raises:
         DataError: the file cannot be read or is not CSV.
@@ -74,7 +92,7 @@ def csv_rows(file: Path) -> Iterator[tuple[str, list[str]]]:
             yield f"{text}\n"
 
     try:
-        for cells in csv.reader(texts(), skipinitialspace=True, strict=True):
+        for cells in csv.reader(texts(), delimiter=delimiter, skipinitialspace=True, strict=True):
             yield f"{file}:{number}", [cell.strip() for cell in cells]
     except csv.Error as error:
         raise DataError(f"{file}:{number}: not CSV ({error})") from error

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from vidflow.dataset import Task
 from vidflow.errors import ConfigError
 from vidflow.schema import Frozen
 
@@ -17,9 +18,11 @@ ClassList = Literal[
     "name,number",
     "json",
     "json parts",
+    "json names",
     "gym",
     "tag,category",
     "tubes",
+    "pbtxt",
     "sorted",
     "numbers",
     "none",
@@ -37,6 +40,10 @@ class AnnotationFile(Frozen):
     class."""
     media: str = ""
     """Folder that the paths in this list are relative to, where lists differ in it."""
+    content: str = ""
+    """What the parser shall take it for, where files of several kinds have one role."""
+    optional: bool = False
+    """Whether the data set can be packed without it."""
 
 
 class Count(Frozen):
@@ -56,8 +63,9 @@ class Recipe(Frozen):
     name: str
     title: str
     kind: Literal["video", "frames", "feature", "skeleton"] = "video"
-    """Kind of the samples; ``skeleton`` is one pickle {split, annotations} as MMAction2 and PYSKL publish them."""
-    task: Literal["recognition", "localization", "detection", "retrieval", "skeleton"] = "recognition"
+    """Kind of the samples; ``skeleton`` without a parser is one pickle {split, annotations} as MMAction2 and PYSKL
+    publish them."""
+    task: Task = "recognition"
     multi_label: bool = False
     page: str = Field(pattern=r"^https?://")
     """Where the owners publish it."""
@@ -67,12 +75,26 @@ class Recipe(Frozen):
     class_list: ClassList
     """Format of the file with role ``classes``; ``sorted`` takes the names in the lists in alphabetical order,
     ``numbers`` names the classes by their numbers, ``none`` is for captions without classes."""
+    exact_paths: bool = False
+    """Whether each file lies just where the lists say, below the folder for the videos; others are not looked at."""
+    pictures: bool = False
+    """Whether the files are pictures, each a sample of one frame."""
     class_folders: bool = False
     """Whether videos may lie in a folder per class: a file in another class's folder is then never taken."""
     parser: str = ""
-    """Name in ``parsers.PARSERS``; skeletons need none."""
+    """Name in ``parsers.PARSERS``; skeletons in one pickle need none."""
     fps: float | None = Field(default=None, gt=0)
-    """Of frames that were extracted, or videos that were encoded, at a fixed rate."""
+    """Of frames that were extracted, or videos that were encoded, at a fixed rate; and of clips that are cut."""
+    timeline: tuple[float, float] | None = None
+    """Start and end in seconds of what is annotated of each long video; None where samples are whole files."""
+    clip_seconds: float = Field(default=0, ge=0)
+    """Usual length of the clips that long videos are cut into; 0 keeps what is annotated of each in one piece."""
+    starts: dict[str, float] = {}
+    """Folder of ``media`` -> second of the original videos at which its files begin; 0 where it is not named."""
+    spans_in_names: bool = False
+    """Whether files are called ``<video>_<start>_<end>``, in seconds of the original video."""
+    max_people: int | None = Field(default=None, gt=0)
+    """Of skeletons: of more people in a frame, or in a sample, the foremost are kept."""
     splits: tuple[str, ...] = Field(min_length=1)
     """Packed unless others are asked for."""
     more_splits: tuple[str, ...] = ()
@@ -108,6 +130,11 @@ class Recipe(Frozen):
     def file_names(self, file: AnnotationFile, fold: Fold | None) -> tuple[str, ...]:
         """The names of a file for one fold."""
         return tuple(name.format(fold=fold) for name in file.names)
+
+    @property
+    def texts(self) -> str:
+        """What samples without classes have in their place."""
+        return {"grounding": "sentences", "question-answering": "choices"}.get(self.task, "captions")
 
     def counts_of(self, fold: Fold | None) -> tuple[Count, ...]:
         """Counts that hold for one fold."""

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vidflow.errors import DataError
+from vidflow.shards.files import FileState
 from vidflow.shards.sources.class_folders import class_source, split_names
 from vidflow.shards.sources.items import SourceList, class_name, has_video_extension
 from vidflow.storage.s3 import list_objects
@@ -26,14 +28,16 @@ def read_bucket_folders(
     root = address.rstrip("/")
     skipped: Counter[str] = Counter()
     paths: list[list[str]] = []
-    for name in list_objects(root):
+    states: dict[str, FileState] = {}
+    for name, info in list_objects(root):
         parts = name.split("/")
-        if parts[-1] == "":
+        if parts[-1] == "" or info.size is None:
             continue  # consoles make empty objects in place of folders
         if any(part.startswith(".") for part in parts):
             skipped["hidden name"] += 1
         else:
             paths.append(parts)
+            states[f"{root}/{name}"] = FileState(info.size, 0, 0, info.version)
     if not paths:
         raise DataError(f"{root}: holds nothing; check the address")
     splits = split_names(sorted({parts[0] for parts in paths if len(parts) > 1}), split, root)
@@ -50,7 +54,7 @@ def read_bucket_folders(
             found.append((parts[0] if splits else "", name, f"{root}/{'/'.join(parts)}"))
         else:
             skipped["not a video's file name"] += 1
-    return class_source(
+    source = class_source(
         root,
         root.rpartition("/")[2],
         found,
@@ -61,3 +65,4 @@ def read_bucket_folders(
         group_regex=group_regex,
         classes=classes,
     )
+    return replace(source, items=tuple(replace(item, state=states[item.path]) for item in source.items))

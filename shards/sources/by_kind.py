@@ -18,10 +18,13 @@ from vidflow.shards.sources.frame_lists import read_frame_lists
 from vidflow.shards.sources.items import SampleReader, SourceList
 from vidflow.shards.sources.lines import Columns, find_header
 from vidflow.shards.sources.named_files import SplitRule, read_named_files, with_reader
+from vidflow.shards.sources.skeleton_archives import SkeletonNpz
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy
-from vidflow.shards.sources.skeleton_files import MsrText, NtuText
+from vidflow.shards.sources.skeleton_files import MsrText, NtuText, SkeletonFile
 from vidflow.shards.sources.skeleton_pickles import read_skeleton_arrays, read_skeleton_pickle
-from vidflow.shards.sources.sound_files import SoundFile, has_audio_extension
+from vidflow.shards.sources.skeleton_utkinect import LABELS_NAME, read_utkinect
+from vidflow.shards.sources.sound_files import SoundFile, has_audio_extension, refuse_mixture
+from vidflow.shards.sources.unpacked_arrays import UnpackedFeature, UnpackedSkeleton
 
 # What the data sets' own file names say.
 MSR_NAMES = r"a(?P<label>\d+)_s(?P<subject>\d+)_e(?P<rep>\d+)"
@@ -264,14 +267,39 @@ def _skeleton(options: KindOptions) -> SourceList:
             num_classes=options.num_classes,
         )
         return replace(source, options=source.options | noted)
+    if options.annotations:
+        either = UnpackedSkeleton(_policy(options, None), SkeletonFile(_policy(options, None)))
+        what = "skeleton files"
+        return _files(options, either, _any_name, task="skeleton", own=_SKELETON, what=what, noted=noted)
     folder = _folder(options)
     if not folder.is_dir():
         raise DataError(f"{folder}: neither a folder nor a .pkl file; .npy files go to --annotations train=FILE")
-    suffixes = {PurePath(path).suffix.lower() for path in walk_videos(str(folder), (), Counter(), _is_skeleton_text)}
+    if (folder / LABELS_NAME).is_file():
+        used = {"--src", "--split-rule", "--split", "--seed", "--classes"} | _SKELETON
+        _refuse_idle(options, used, "a folder of UTKinect")
+        if (options.split is None) == (not options.split_rules):
+            raise ConfigError("give --split-rule, such as 'train=subject % 2 == 1' and 'test', or else --split 0.9")
+        source = read_utkinect(
+            folder,
+            policy,
+            rules=[SplitRule.parse(text) for text in options.split_rules],
+            split=options.split,
+            seed=options.seed,
+            classes=options.classes,
+        )
+        return replace(source, options=source.options | noted)
+    suffixes = {PurePath(path).suffix.lower() for path in walk_videos(str(folder), (), Counter(), _is_skeleton_file)}
     if len(suffixes) != 1:
-        listed = " and ".join(sorted(suffixes)) or "no .skeleton and no .txt files"
-        raise DataError(f"{folder}: has {listed}; give a folder of NTU .skeleton or of MSR-Action3D .txt files")
+        listed = " and ".join(sorted(suffixes)) or "no .skeleton, .txt or .npz files"
+        raise DataError(
+            f"{folder}: has {listed}; give a folder of NTU .skeleton, of MSR-Action3D .txt, or of .npz files that "
+            "vidflow extract pose wrote"
+        )
     (suffix,) = suffixes
+    if suffix == ".npz":
+        npz = SkeletonNpz(policy)
+        accepts = partial(_has_suffix, suffix)
+        return _files(options, npz, accepts, task="skeleton", own=_SKELETON, what=".npz files", noted=noted)
     ntu = suffix == ".skeleton"
     reader: SampleReader = NtuText(_policy(options, "nturgb+d")) if ntu else MsrText(_policy(options, "msr20"))
     return _files(
@@ -287,8 +315,8 @@ def _skeleton(options: KindOptions) -> SourceList:
     )
 
 
-def _is_skeleton_text(name: str) -> bool:
-    return PurePath(name).suffix.lower() in (".skeleton", ".txt")
+def _is_skeleton_file(name: str) -> bool:
+    return PurePath(name).suffix.lower() in (".skeleton", ".txt", ".npz")
 
 
 def _has_suffix(suffix: str, name: str) -> bool:
@@ -296,7 +324,9 @@ def _has_suffix(suffix: str, name: str) -> bool:
 
 
 def _audio(options: KindOptions) -> SourceList:
-    return _files(options, SoundFile(), has_audio_extension, task="audio", own=set(), what="sound files")
+    source = _files(options, SoundFile(), has_audio_extension, task="audio", own=set(), what="sound files")
+    refuse_mixture(source.items)
+    return source
 
 
 def _feature(options: KindOptions) -> SourceList:
@@ -321,7 +351,7 @@ def _feature(options: KindOptions) -> SourceList:
         )
     return _files(
         options,
-        FeatureFile(options.array, options.transpose),
+        UnpackedFeature(FeatureFile(options.array, options.transpose)),
         has_feature_extension,
         task="recognition",
         own=own,

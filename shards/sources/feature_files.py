@@ -32,12 +32,13 @@ class FeatureFile:
     transpose: bool = False
     """Whether the file has [C, T]."""
     duration: float | None = None
-    """Seconds of the video, which the steps share evenly."""
+    """Seconds of the video, which the steps share evenly unless ``seconds_per_step`` says otherwise."""
+    seconds_per_step: float | None = None
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Features [T, C]; float16 and float32 stay as they are, all else becomes float32."""
         array = read_feature_file(Path(path), self.array)
-        return feature_contents(array.T if self.transpose else array, self.duration)
+        return feature_contents(array.T if self.transpose else array, self.duration, self.seconds_per_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class FeatureRow:
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Features [T, C]."""
-        return feature_contents(_whole_array(path, self.array, Path(path).stat().st_mtime_ns)[self.index], None)
+        return feature_contents(_whole_array(path, self.array, Path(path).stat().st_mtime_ns)[self.index])
 
 
 @lru_cache(maxsize=1)
@@ -58,8 +59,14 @@ def _whole_array(path: str, name: str, mtime_ns: int) -> np.ndarray:
     return _of_npz(Path(path), name)
 
 
-def feature_contents(array: np.ndarray, duration: float | None) -> Contents:
+def feature_contents(
+    array: np.ndarray, duration: float | None = None, seconds_per_step: float | None = None
+) -> Contents:
     """Member and info of one feature sample.
+
+    Args:
+        duration: seconds of the video.
+        seconds_per_step: None spreads the steps evenly over the duration.
 
     Raises:
         DataError: not [T, C], empty, or with values that are not finite.
@@ -75,7 +82,7 @@ def feature_contents(array: np.ndarray, duration: float | None) -> Contents:
     info = FeatureInfo(
         num_steps=stored.shape[0],
         num_features=stored.shape[1],
-        seconds_per_step=None if duration is None else duration / stored.shape[0],
+        seconds_per_step=duration / stored.shape[0] if seconds_per_step is None and duration else seconds_per_step,
         duration=duration,
     )
     return Contents(info, (Member(FEATURE, to_npy(stored)),))

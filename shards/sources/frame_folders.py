@@ -41,6 +41,11 @@ def template_prefix(template: str) -> str:
     return parts[0]
 
 
+def is_flow_prefix(prefix: str) -> bool:
+    """Whether pictures with this before their number are taken for flow."""
+    return _FLOW_PREFIX.fullmatch(prefix) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class FrameFolder:
     """Reader of a folder of frames."""
@@ -98,7 +103,7 @@ class FrameFolder:
             if prefix not in series:
                 raise DataError(f"no file is called like {self.template}; there are {_listed(series)}")
             return series[prefix]
-        found = {prefix: files for prefix, files in series.items() if not _FLOW_PREFIX.fullmatch(prefix)}
+        found = {prefix: files for prefix, files in series.items() if not is_flow_prefix(prefix)}
         if len(found) != 1:
             raise DataError(
                 f"{'several series of' if found else 'no'} frames; there are {_listed(series)}; "

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
-from vidflow.schema import Segment, TimedBox
+from vidflow.media.window import Window
+from vidflow.schema import Moment, Question, Segment, TimedBox
 from vidflow.shards.contents import Contents
+from vidflow.shards.files import FileState
+from vidflow.shards.sources.box_table import BoxTable
 
 # Compared in lower case: cameras write .MP4 and .MOV.
 VIDEO_EXTENSIONS = frozenset(
@@ -74,8 +77,10 @@ class Annotations:
     """What is known of a sample beside its labels; fields as in ``SampleRecord``."""
 
     segments: tuple[Segment, ...] = ()
-    boxes: tuple[TimedBox, ...] = ()
+    boxes: tuple[TimedBox, ...] | BoxTable = ()
     captions: tuple[str, ...] = ()
+    moments: tuple[Moment, ...] = ()
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,12 @@ class SourceItem:
     reader: SampleReader | None = None
     """How a sample of another kind than video is read; None for a video."""
     annotations: Annotations | None = None
+    state: FileState | None = None
+    """What the listing of a server said of the file; None where it must be asked for."""
     span: tuple[int, int] | None = None
     """Offset and bytes, where the video is a part of the file at ``path`` (which may be an address then)."""
+    window: Window | None = None
+    """The stretch of the video that is the sample, which is encoded anew for it; None takes the whole."""
 
 
 @dataclass(frozen=True, slots=True)

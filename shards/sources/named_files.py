@@ -52,8 +52,12 @@ def _compiled(regex: str) -> re.Pattern[str]:
     return pattern
 
 
-def _splits(matches: Sequence[re.Match[str]], rules: Sequence[SplitRule]) -> list[str]:
-    """The split of each file by the first rule that holds."""
+def splits_by_rules(matches: Sequence[re.Match[str]], rules: Sequence[SplitRule]) -> list[str]:
+    """The split of each name by the first rule that holds; empty where none does.
+
+    Raises:
+        ConfigError: a rule that does not work.
+    """
     table = pd.DataFrame([match.groupdict() for match in matches])
     for name in table.columns:
         if table[name].notna().all() and table[name].str.fullmatch(r"\d+").all():
@@ -145,7 +149,7 @@ def read_named_files(
         rows, classes=classes, num_classes=num_classes, first_label=first_label
     )
     groups = [match.groupdict().get("group") for _, match in found]
-    splits = _splits([match for _, match in found], rules) if rules else [""] * len(found)
+    splits = splits_by_rules([match for _, match in found], rules) if rules else [""] * len(found)
     items = [
         SourceItem(path, row.path, name, labels, None if group is None else text_of(group))
         for (path, _), row, name, labels, group in zip(found, rows, splits, indices, groups, strict=True)

@@ -1,24 +1,34 @@
-"""Skeleton files with one sample each: MSR-Action3D text and NTU RGB+D ``.skeleton`` text.
+"""Skeleton files with one sample each: MSR-Action3D text, NTU RGB+D ``.skeleton`` text, and JSON of Kinetics-skeleton.
 
 Formats as the data sets' owners document them: MSR-Action3D ("Action Recognition Based on A Bag of 3D Points",
 CVPR Workshops 2010), 20 lines ``x y z confidence`` per frame; NTU RGB+D (CVPR 2016, arXiv:1604.02808) and its MATLAB
-reader.
+reader; Kinetics-skeleton (ST-GCN, arXiv:1801.07455), poses that OpenPose found.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 import numpy as np
 
 from vidflow.errors import DataError
+from vidflow.schema import Layout
 from vidflow.shards.contents import Contents
+from vidflow.shards.sources.items import SampleReader
+from vidflow.shards.sources.skeleton_archives import SkeletonNpz
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
 
 _MSR_JOINTS = 20
 _NTU_VALUES = 12  # x y z, depth x y, colour x y, orientation w x y z, tracking state
 
 
-def _lines(path: str) -> list[str]:
+def text_lines(path: str) -> list[str]:
+    """Lines of a text file in ASCII.
+
+    Raises:
+        DataError: it is no text.
+    """
     data = Path(path).read_bytes()
     try:
         text = data.decode("ascii")
@@ -27,7 +37,12 @@ def _lines(path: str) -> list[str]:
     return text.replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
-def _numbers(line: str, count: int, where: str) -> list[float]:
+def numbers_of(line: str, count: int, where: str) -> list[float]:
+    """The numbers of a line.
+
+    Raises:
+        DataError: something else is in it, or another count of them.
+    """
     cells = line.split()
     try:
         values = [float(cell) for cell in cells]
@@ -46,8 +61,10 @@ class MsrText:
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Keypoints [1, T, 20, 3] in metres; scores [1, T, 20] are the file's confidences."""
-        lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-        values = np.array([_numbers(line, 4, f"{path}:{number}") for number, line in lines], np.float32).reshape(-1, 4)
+        lines = [(number, line) for number, line in enumerate(text_lines(path), 1) if line.strip()]
+        values = np.array([numbers_of(line, 4, f"{path}:{number}") for number, line in lines], np.float32).reshape(
+            -1, 4
+        )
         if not len(values) or len(values) % _MSR_JOINTS:
             raise DataError(f"{path}: {len(values)} lines, a multiple of {_MSR_JOINTS} joints is needed; is it whole?")
         table = values.reshape(1, -1, _MSR_JOINTS, 4)
@@ -66,13 +83,13 @@ class NtuText:
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Keypoints [M, T, 25, 3] in metres; zeros where a person is absent. The format has no scores."""
-        lines = iter(enumerate(_lines(path), 1))
+        lines = iter(enumerate(text_lines(path), 1))
 
         def following(count: int, what: str) -> list[float]:
             number, line = next(lines, (0, ""))
             if not number:
                 raise DataError(f"{path}: ends where {what} should follow; is it whole?")
-            return _numbers(line, count, f"{path}:{number}")
+            return numbers_of(line, count, f"{path}:{number}")
 
         num_frames = _count(following(1, "the number of frames")[0], path, "frames")
         bodies: dict[str, dict[int, np.ndarray]] = {}
@@ -96,6 +113,72 @@ class NtuText:
             for frame, array in frames.items():
                 person[frame] = array
         return skeleton_contents(keypoints, None, self.policy, conceal=conceal)
+
+
+_OPENPOSE_JOINTS = 18
+_OPENPOSE_SIZE = (340, 256)  # ST-GCN, section 4.1: all videos were resized to 340 x 256 before OpenPose
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPoseJson:
+    """Reader of ``{"data": [{"frame_index": 1, "skeleton": [{"pose": [x, y, ...], "score": [...]}]}]}``.
+
+    Coordinates in the file run over [0, 1] of the picture; they are stored in pixels of 340 x 256. Person ``m`` of a
+    frame is the ``m``-th in it: the file does not follow people through time.
+    """
+
+    policy: SkeletonPolicy
+
+    def read(self, path: str, *, conceal: bool) -> Contents:
+        """Keypoints [M, T, 18, 2] in pixels and scores [M, T, 18]; T runs to the last frame that the file names."""
+        try:
+            frames = json.loads(Path(path).read_bytes())["data"]
+            found = [
+                (int(frame["frame_index"]) - 1, person, body["pose"], body["score"])
+                for frame in frames
+                for person, body in enumerate(frame["skeleton"])
+            ]
+            num_frames = max((int(frame["frame_index"]) for frame in frames), default=0)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: no JSON with data, frame_index, skeleton, pose and score ({error!r})") from error
+        num_people = 1 + max((person for _, person, _, _ in found), default=-1)
+        keypoints = np.zeros((num_people, max(num_frames, 1), _OPENPOSE_JOINTS, 2), np.float32)
+        scores = np.zeros(keypoints.shape[:3], np.float32)
+        for frame, person, pose, score in found:
+            if frame < 0 or len(pose) != 2 * _OPENPOSE_JOINTS or len(score) != _OPENPOSE_JOINTS:
+                raise DataError(
+                    f"{path}: frame {frame + 1}, person {person}: {len(pose)} coordinates and {len(score)} scores; "
+                    f"{2 * _OPENPOSE_JOINTS} and {_OPENPOSE_JOINTS} are needed, and frames count from 1"
+                )
+            keypoints[person, frame] = np.reshape(pose, (-1, 2))
+            scores[person, frame] = score
+        keypoints *= np.array(_OPENPOSE_SIZE, np.float32)
+        return skeleton_contents(keypoints, scores, self.policy, conceal=conceal, size=_OPENPOSE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class SkeletonFile:
+    """Reader of any of these files, by its extension."""
+
+    policy: SkeletonPolicy
+
+    def read(self, path: str, *, conceal: bool) -> Contents:
+        """Keypoints as the format's own reader gives them."""
+        suffix = PurePath(path).suffix.lower()
+        if suffix not in _READERS:
+            raise DataError(
+                f"{path}: no skeletons are read from {suffix or 'such'} files, but from {', '.join(_READERS)}"
+            )
+        reader, layout = _READERS[suffix]
+        return reader(replace(self.policy, layout=self.policy.layout or layout)).read(path, conceal=conceal)
+
+
+_READERS: dict[str, tuple[Callable[[SkeletonPolicy], SampleReader], Layout | None]] = {
+    ".skeleton": (NtuText, "nturgb+d"),
+    ".txt": (MsrText, "msr20"),
+    ".json": (OpenPoseJson, "openpose"),
+    ".npz": (SkeletonNpz, None),
+}
 
 
 def _count(value: float, path: str, what: str) -> int:

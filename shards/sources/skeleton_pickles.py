@@ -1,8 +1,8 @@
 """Skeleton files with many samples: the pickles of MMAction2 and PYSKL, and NPY arrays [N, C, T, V, M] of ST-GCN.
 
 Formats: ``{"split": {name: [frame_dir, ...]}, "annotations": [{frame_dir, label, keypoint, ...}]}``
-(PYSKL, tools/data/README.md), and ``train_data.npy`` beside ``train_label.pkl`` (ST-GCN, arXiv:1801.07455,
-tools/ntu_gendata.py).
+(PYSKL, tools/data/README.md), where keypoints may lie in files of their own (see ``skeleton_kpfiles``), and
+``train_data.npy`` beside ``train_label.pkl`` (ST-GCN, arXiv:1801.07455, tools/ntu_gendata.py).
 Pickles are read by ``vidflow.safe_pickle``, which admits plain containers and arrays and nothing else.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
+from vidflow.shards.sources.skeleton_kpfiles import KeypointFile, find_keypoint_files
 from vidflow.shards.sources.splitting import check_ratio, split_by_ratio
 
 _SIDES = ("train", "val", "test")
@@ -88,7 +89,14 @@ def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     return None if shape is None else (int(shape[1]), int(shape[0]))
 
 
-def _reader(entry: Mapping[str, Any], policy: SkeletonPolicy) -> SkeletonArrays:
+def _keypoints_of(entry: Mapping[str, Any]) -> str:
+    """The key that says where the bodies are: with the entry itself, or in a keypoint file."""
+    return "frame_inds" if "frame_inds" in entry and "keypoint" not in entry else "keypoint"
+
+
+def _reader(entry: Mapping[str, Any], policy: SkeletonPolicy) -> SkeletonArrays | KeypointFile:
+    if "keypoint" not in entry:
+        return KeypointFile(str(entry["frame_dir"]), np.asarray(entry["frame_inds"]), _size(entry), policy)
     scores, total = entry.get("keypoint_score"), entry.get("total_frames")
     return SkeletonArrays(
         np.asarray(entry["keypoint"]),
@@ -108,6 +116,8 @@ def read_skeleton_pickle(
     seed: int = 0,
     classes: Sequence[str] | None = None,
     num_classes: int | None = None,
+    keypoint_folder: Path | None = None,
+    allow_missing: bool = False,
 ) -> SourceList:
     """List the samples of a skeleton pickle of MMAction2 or PYSKL.
 
@@ -119,9 +129,12 @@ def read_skeleton_pickle(
         seed: decides the split.
         classes: class names in the order of their indices.
         num_classes: how many there are; None takes the largest label.
+        keypoint_folder: holds the keypoints, where the pickle has none; None takes ``kpfiles`` beside it.
+        allow_missing: leave samples whose keypoint file is missing to be rejected in packing.
 
     Raises:
-        DataError: another content, entries without keypoints or label, a name that is there twice or nowhere.
+        DataError: another content, entries without keypoints or label, a name that is there twice or nowhere, or
+            keypoint files that are missing.
     """
     content = safe_pickle.load(file)
     split_of: dict[str, str] = {}
@@ -149,9 +162,9 @@ def read_skeleton_pickle(
         [
             f"{place}: {entry.get('frame_dir')!r} has no {', '.join(missing)}"
             for place, entry in zip(where, entries, strict=True)
-            if (missing := [key for key in ("frame_dir", "label", "keypoint") if key not in entry])
+            if (missing := [key for key in ("frame_dir", "label", _keypoints_of(entry)) if key not in entry])
         ],
-        "annotations are not complete; the file must hold the keypoints themselves:",
+        "annotations are not complete; each needs its keypoints, or frame_inds and a keypoint file:",
     )
     repeated = [name for name, count in Counter(entry["frame_dir"] for entry in entries).items() if count > 1]
     raise_all([f"{file}: {name!r}" for name in repeated], "names are there more than once:")
@@ -164,13 +177,24 @@ def read_skeleton_pickle(
         for place, entry in zip(where, entries, strict=True)
     ]
     indices, class_names, warnings = resolve_labels(rows, classes=classes, num_classes=num_classes, first_label=0)
-    items = []
+    in_files = [entry for entry in entries if "keypoint" not in entry]
+    folder = file.parent / "kpfiles" if keypoint_folder is None else keypoint_folder
+    files = find_keypoint_files(folder) if in_files else {}
+    items, missing_files = [], []
     for row, labels, entry in zip(rows, indices, entries, strict=True):
         ours = split_of.get(entry["frame_dir"], "") if split is None else ""
         if split is None and not ours:
             skipped["annotation that is in no chosen split"] += 1
             continue
-        items.append(SourceItem(str(file), row.path, ours, labels, reader=_reader(entry, policy)))
+        path, reader = str(file), _reader(entry, policy)
+        if isinstance(reader, KeypointFile):
+            wanted = PurePath(str(entry.get("raw_file") or f"{reader.name}.pkl")).name
+            path = files.get(wanted, str(folder / wanted))
+            if wanted not in files:
+                missing_files.append(f"{row.where}: {wanted}")
+        items.append(SourceItem(path, row.path, ours, labels, reader=reader))
+    if not allow_missing:
+        raise_all(missing_files, f"keypoint files are missing below {folder}; give --allow-missing to go on without:")
     if split is not None:
         items = split_by_ratio(items, ratio=split, seed=seed)
     options: dict[str, object] = {"source": "skeleton pickle", "protocol": protocol, "split": split}

@@ -13,7 +13,7 @@ from fixed_reader import FixedReader
 from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError
 from vidflow.pipelines.reading import read_samples
-from vidflow.schema import Segment, TimedBox
+from vidflow.schema import Moment, Question, Segment, TimedBox
 from vidflow.shards.editing import edit
 from vidflow.shards.edits import reencode, reordering, selection, splitting
 from vidflow.shards.packed_samples import rows_at
@@ -180,6 +180,27 @@ def test_labels_of_segments_and_boxes_are_renamed_too(items, packed, tmp_path):
     edit(dataset, tmp_path / "out", renaming(dataset, {"a": "c", "b": "c"}))
     record = PackedDataset.open(tmp_path / "out").record(0)
     assert (record.labels, record.segments[0].label, record.boxes[0].labels) == ((0,), 0, (0,))
+
+
+def test_moments_and_questions_stay_with_their_sample_and_labels_of_questions_are_renamed(items, packed, tmp_path):
+    source = items(2)
+    notes = Annotations(
+        moments=(Moment(start=0, end=0.1, text="x"),), questions=(Question(text="who?", answers=("b",), labels=(1, 0)),)
+    )
+    first = replace(source.items[0], annotations=notes)
+    packed(replace(source, items=(first, source.items[1]), classes=("a", "b", "c")), "source")
+    dataset = PackedDataset.open(tmp_path / "source")
+    edit(dataset, tmp_path / "renamed", renaming(dataset, {"a": "c", "b": "c"}))
+    edit(dataset, tmp_path / "selected", selection(dataset, where=f"id == '{first.id}'"))
+    reencode(dataset, tmp_path / "intra", PROFILES["intra"], workers=1)
+    found = {}
+    for name in ("renamed", "selected", "intra"):
+        made = PackedDataset.open(tmp_path / name)
+        (found[name],) = (r for r in (made.record(i) for i in range(len(made))) if r.id == first.id)
+        assert found[name].moments == notes.moments
+    assert found["selected"].questions == found["intra"].questions == notes.questions
+    (renamed,) = found["renamed"].questions
+    assert (renamed.text, renamed.answers, renamed.labels) == ("who?", ("b",), (0,))
 
 
 @pytest.mark.parametrize(

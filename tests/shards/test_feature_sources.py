@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from vidflow.members import FEATURE, feature_array, from_npy
 from vidflow.pipelines.reading import read_members
 from vidflow.shards.sources.by_kind import KindOptions, read_source
 from vidflow.shards.sources.feature_files import FeatureFile, read_feature_file
+from vidflow.shards.sources.items import SourceItem
+from vidflow.shards.unpacking import unpack
 
 VALUES = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
 
@@ -259,3 +262,28 @@ def test_an_archive_whose_arrays_do_not_fit_is_refused(archive, tmp_path):
     np.savez(tmp_path / "none.npz", feature=VALUES[None])
     with pytest.raises(DataError, match="needs arrays feature and label, it has feature"):
         read_source("feature", KindOptions(src=tmp_path / "none.npz"))
+
+
+def test_unpacked_features_pack_again_to_the_same_bytes(videos, packed, tmp_path):
+    """Their durations and ids, too; segments are not in the list that is unpacked."""
+    source = read_source("feature", videos({"a": entry((1, 2, "run"))}, ["v_a.npy"]))
+    plain = write(tmp_path / "plain" / "b.npy")
+    items = (*source.items, SourceItem(str(plain), "deep/b.npy", "val", (), reader=FeatureFile()))
+    items = tuple(replace(item, annotations=None) for item in items)
+    packed(replace(source, items=items), "first")
+    first = PackedDataset.open(tmp_path / "first")
+    unpack(first, tmp_path / "files", np.arange(len(first)))
+    assert (tmp_path / "files" / "deep" / "b.npy").read_bytes() == plain.read_bytes()
+    options = KindOptions(
+        annotations=[str(tmp_path / "files" / "annotations.csv")], classes=source.classes, multi_label=True
+    )
+    again = read_source("feature", options)
+    packed(replace(again, name=first.info.name, task=first.info.task), "again")
+    second = PackedDataset.open(tmp_path / "again")
+    assert [shard.sha256 for shard in second.info.shards] == [shard.sha256 for shard in first.info.shards]
+
+
+def test_features_with_steps_of_their_own_keep_them(tmp_path):
+    path = str(write(tmp_path / "a.npy"))
+    info = FeatureFile(duration=10.0, seconds_per_step=0.25).read(path, conceal=False).info
+    assert (info.duration, info.seconds_per_step) == (10.0, 0.25)

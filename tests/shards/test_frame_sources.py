@@ -7,7 +7,6 @@ import pytest
 from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError, DecodeError
 from vidflow.members import flow_arrays, frame_arrays
-from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.reading import read_members
 from vidflow.shards.sources.by_kind import KindOptions, read_source
 from vidflow.shards.sources.frame_folders import FrameFolder
@@ -165,8 +164,6 @@ def test_packed_frames_read_back_as_the_pictures_that_they_were(frames, packed, 
     assert pixels.shape == (3, 12, 16, 3)
     assert pixels[:, 0, 0, 0].tolist() == [90, 10, 90]
     assert flow_arrays(record, members, [3])[0, 0, 0].tolist() == [70, 70]
-    with pytest.raises(DataError, match="holds samples of kind frames, a clip pipeline reads video only"):
-        build_loader(dataset, None, split="train", batch_size=1, training=False)
 
 
 def lists(tmp_path, text: str, **options):

@@ -11,7 +11,7 @@ import pytest
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError
 from vidflow.members import KEYPOINT, to_npy
-from vidflow.schema import Segment, TimedBox
+from vidflow.schema import Moment, Question, Segment, TimedBox
 from vidflow.shards.inspection import inspect_dataset
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.sources.by_kind import KindOptions, read_source
@@ -163,6 +163,43 @@ def test_annotations_of_videos_are_packed_and_segments_end_with_their_video(item
     assert verify_dataset(dataset, workers=1).differences == ()
     counted = inspect_dataset(dataset)
     assert (counted.num_segments, counted.num_boxes, counted.num_captions) == (2, 1, 1)
+
+
+def test_moments_and_questions_are_packed_verified_and_counted(items, packed, tmp_path):
+    moments = tuple(Moment(start=start, end=end, text="x") for start, end in ((0, 0.02), (0.01, 9), (8, 9)))
+    questions = (Question(text="who?", answers=("a",), labels=(0,)), Question(choices=("x", "y"), right_choice=1))
+    source = items(1)
+    noted = replace(source.items[0], annotations=Annotations(moments=moments, questions=questions))
+    report = packed(replace(source, items=(noted,), task="question-answering"))
+    dataset = PackedDataset.open(tmp_path / "out")
+    record = dataset.record(0)
+    assert [(m.start, m.end) for m in record.moments] == [(0, 0.02), (0.01, record.video.duration)]
+    assert record.questions == questions
+    (warning,) = report.warnings
+    assert "2 moments reach beyond its end" in warning
+    assert verify_dataset(dataset, workers=1).differences == ()
+    counted = inspect_dataset(dataset)
+    assert (counted.num_moments, counted.num_questions, counted.task) == (2, 2, "question-answering")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [{"moments": (Moment(start=0, end=0.1, text="x"),)}, {"questions": (Question(text="who?", answers=("a",)),)}],
+)
+def test_other_moments_and_questions_are_another_source(items, packed, notes):
+    source = items(1)
+    packed(source)
+    noted = replace(source.items[0], annotations=Annotations(**notes))
+    with pytest.raises(DataError, match="sources_sha256 was"):
+        packed(replace(source, items=(noted,)))
+
+
+def test_a_label_of_a_question_without_a_class_is_found(items, packed, tmp_path):
+    source = items(1)
+    wrong = Annotations(questions=(Question(text="who?", labels=(7,)),))
+    packed(replace(source, items=(replace(source.items[0], annotations=wrong),)))
+    found = verify_dataset(PackedDataset.open(tmp_path / "out"), workers=1, decode=False).differences
+    assert "labels [7] have no class, there are 1" in str(found[0])
 
 
 def test_other_annotations_are_another_source(items, packed):

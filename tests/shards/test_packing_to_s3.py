@@ -1,9 +1,13 @@
 """``--out s3://``: the same bytes as in a folder, whatever fails on the way, and never half an object."""
 
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 from vidflow.errors import DataError, StorageError
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.sending import PART_BYTES, work_folder
+from vidflow.shards.target import CLAIM_NAME
 from vidflow.storage.patience import Patience
 
 PREFIX = "some/prefix"
@@ -66,8 +71,9 @@ def test_dataset_json_comes_last_and_one_shard_lies_here_at_a_time(s3, send, ite
     send(items(6), max_count=2)
     put = [request.path.rpartition("/")[2] for request in proxy.requests if request.method == "PUT"]
     shards = [f"train-00000{i}.tar" for i in range(3)]
-    assert put == [*shards, "manifest.parquet", "rejected.jsonl", "dataset.json"]
+    assert put == [CLAIM_NAME, *shards, "manifest.parquet", "rejected.jsonl", "dataset.json"]
     assert max(tars) == 1
+    assert CLAIM_NAME not in s3.files(PREFIX)
 
 
 def test_one_request_in_four_failing_changes_nothing(s3, listed, files_of, command, tmp_path, monkeypatch):
@@ -142,8 +148,8 @@ def test_a_run_killed_at_any_request_is_finished_by_the_same_command(
     process[0].communicate(timeout=60)
     assert process[0].returncode == -signal.SIGKILL, "fewer requests than that: the test must be changed"
     there = s3.files(PREFIX)
+    there.pop(CLAIM_NAME, None)
     assert there == {name: whole[name] for name in there}
-    assert "dataset.json" not in there
 
     proxy.watch = lambda request: None
     again = command(*arguments)
@@ -157,14 +163,10 @@ def test_a_rerun_goes_on_after_the_shards_that_are_there(s3, send, items, monkey
     source = items(4)
     proxy = s3.through_proxy()
     monkeypatch.setenv("VIDFLOW_STORAGE_ATTEMPTS", "1")
-
-    def fail_late(request):
-        proxy.rate = 1.0 if "train-000002" in request.path else 0.0
-
-    proxy.watch = fail_late
+    proxy.kinds, proxy.spoils = ("status",), lambda request: "train-000002" in request.path
     with pytest.raises(StorageError, match=r"train-000002.tar: .*run the same command again, finished shards are kept"):
         send(source, max_count=1)
-    proxy.watch, proxy.rate = lambda request: None, 0.0
+    proxy.spoils = lambda request: False
     proxy.requests.clear()
     assert send(source, max_count=1).num_resumed == 2
     put = [request.path.rpartition("/")[2] for request in proxy.requests if request.method == "PUT"]
@@ -202,6 +204,118 @@ def test_shards_of_unknown_origin_are_refused(s3, send, items, work):
     s3.put({"train-000007.tar": b"whose?"}, PREFIX)
     with pytest.raises(DataError, match=r"holds train-000007.tar of unknown origin"):
         send(items(1))
+    assert left_in(work) == []
+
+
+def test_a_second_machine_is_kept_out_until_the_first_has_ended(s3, send, items, tmp_path, files_of):
+    source = items(4)
+    proxy = s3.through_proxy()
+    refused: list[str] = []
+
+    def pack_elsewhere(request):
+        if request.method == "PUT" and request.path.endswith("train-000001.tar") and not refused:
+            refused.append("not yet")
+            with pytest.raises(StorageError) as error:
+                pack(source, s3.root(PREFIX), PackOptions(max_count=1), workers=1, work_dir=tmp_path / "other")
+            refused.append(str(error.value))
+
+    proxy.watch = pack_elsewhere
+    send(source, max_count=1)
+    assert len(refused) == 2
+    assert re.search(rf"{s3.root(PREFIX)}: a run on .* writes there since 20.*; wait for it", refused[1])
+    assert left_in(tmp_path / "other") == []
+    again = pack(source, s3.root(PREFIX), PackOptions(max_count=1), workers=1, work_dir=tmp_path / "other")
+    assert again.already_complete
+
+
+def test_a_run_that_was_taken_over_does_not_finish(s3, send, items):
+    proxy = s3.through_proxy()
+
+    def take_over(request):
+        if request.method == "PUT" and request.path.endswith("manifest.parquet"):
+            s3.put({CLAIM_NAME: b'{"token": "other", "host": "another.host"}'}, PREFIX)
+
+    proxy.watch = take_over
+    with pytest.raises(StorageError, match=r"was taken over by a run on another.host while this run wrote there"):
+        send(items(2))
+    assert "dataset.json" not in s3.files(PREFIX)
+    assert s3.files(PREFIX)[CLAIM_NAME].startswith(b'{"token": "other"'), "the other run's claim must stay"
+
+
+def test_overwrite_clears_the_claim_of_a_run_that_will_not_come_back(s3, send, items):
+    s3.put({CLAIM_NAME: b"not even JSON"}, PREFIX)
+    with pytest.raises(StorageError, match="writes there since"):
+        send(items(2))
+    assert send(items(2), overwrite=True).packed == 2
+    assert CLAIM_NAME not in s3.files(PREFIX)
+
+
+def test_a_claim_whose_answer_was_lost_is_known_as_ours(s3, send, items):
+    proxy = s3.through_proxy()
+    proxy.kinds = ("reset",)
+    lost = []
+
+    def lose_the_first_claim(request):
+        proxy.rate = 1.0 if request.method == "PUT" and request.path.endswith(CLAIM_NAME) and not lost else 0.0
+        if proxy.rate:
+            lost.append(request)
+
+    proxy.watch = lose_the_first_claim
+    assert send(items(1)).packed == 1
+    assert lost
+
+
+def test_a_shard_is_sent_while_the_next_one_is_made(s3, items, work):
+    proxy = s3.through_proxy()
+    held, seen = threading.Event(), []
+
+    def hold_the_first_shard(request):
+        if request.method == "PUT" and request.path.endswith("train-000000.tar"):
+            held.wait(20)
+
+    def note(done):
+        seen.append(done)
+        if done == 4:  # the second shard is full: its first sample came in while the first shard was on its way
+            held.set()
+
+    proxy.watch = hold_the_first_shard
+    options = PackOptions(max_count=2)
+    pack(items(5), s3.root(PREFIX), options, workers=1, work_dir=work, on_progress=note)
+    assert held.is_set()
+    assert seen == list(range(6))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills_at_random_moments_leave_no_trace(s3, listed, files_of, command, tmp_path, work):
+    arguments = listed(8, sizes=[20_000, PART_BYTES + 1234, *[20_000] * 6])
+    assert command(*arguments, "--out", tmp_path / "out").returncode == 0
+    whole = files_of(tmp_path / "out")
+    arguments += ["--out", s3.root(PREFIX), "--work-dir", str(work)]
+    start = time.monotonic()
+    assert command(*arguments).returncode == 0
+    whole_seconds = time.monotonic() - start
+    s3.clear(PREFIX)
+    s3.through_proxy(rate=0.05, seed=1)
+    rng = random.Random(0)
+    kills = 0
+    while kills < 20:
+        process = subprocess.Popen([sys.executable, "-m", "vidflow", *arguments], stdout=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.3, 1) * whole_seconds)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+        there = s3.files(PREFIX)
+        there.pop(CLAIM_NAME, None)
+        assert there == {name: whole[name] for name in there}
+        if "dataset.json" in there:  # it was faster: a rerun only tidies up, and the next one starts anew
+            assert command(*arguments).returncode == 0
+            assert s3.files(PREFIX) == whole
+            s3.clear(PREFIX)
+    again = command(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert s3.files(PREFIX) == whole
     assert left_in(work) == []
 
 

@@ -145,10 +145,28 @@ def test_parts_of_different_runs_are_refused(change, source, items, tmp_path):
         merge([tmp_path / "parts"], tmp_path / "merged")
 
 
-def test_parts_on_a_server_are_refused_by_name(command):
-    result = command("merge", "s3://bucket/packed/part-1-of-2", "s3://bucket/packed/part-2-of-2")
-    assert result.returncode == 2
-    assert "s3://bucket/packed/part-1-of-2: parts are joined in local folders only" in result.stderr
+def test_parts_on_a_web_server_are_refused(command):
+    result = command("merge", "https://host/packed/part-1-of-2", "https://host/packed/part-2-of-2")
+    assert result.returncode == 3
+    assert "https://host/packed/part-1-of-2: parts are joined in folders and on S3" in result.stderr
+
+
+def test_parts_here_and_an_out_elsewhere_are_refused(source, tmp_path):
+    pack_parts(source, tmp_path / "parts")
+    with pytest.raises(ConfigError, match=r"--out s3://bucket/x: the parts .* must all be folders or all lie on S3"):
+        merge([tmp_path / "parts"], "s3://bucket/x")
+
+
+def test_an_empty_part_and_a_single_part_are_joined(items, packed, tmp_path):
+    source = items(3)
+    packed(source, "whole")
+    for count in (1, 5):  # two of the five are empty
+        pack_parts(source, tmp_path / f"parts{count}", count=count)
+        report = merge([tmp_path / f"parts{count}"], tmp_path / f"merged{count}")
+        assert (report.num_parts, sum(s.num_samples for s in report.info.splits.values())) == (count, 3)
+        merged, whole = PackedDataset.open(tmp_path / f"merged{count}"), PackedDataset.open(tmp_path / "whole")
+        assert merged.column("key").tolist() == whole.column("key").tolist()
+        assert verify_dataset(merged, workers=1).differences == ()
 
 
 def test_an_empty_part_can_be_looked_at(items, command, tmp_path):

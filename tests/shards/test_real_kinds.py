@@ -4,12 +4,14 @@ Needs the files: ``VIDFLOW_MEDIA=/path pytest tests/shards/test_real_kinds.py``;
 """
 
 import os
+import pickle
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from vidflow import safe_pickle
 from vidflow.dataset import PackedDataset
 from vidflow.media.sound import decode_audio
 from vidflow.members import feature_array, flow_arrays, frame_arrays, skeleton_arrays, stream_bytes
@@ -65,6 +67,41 @@ def test_the_empty_sequence_of_msr_action3d_is_rejected(media, packed):
     assert [rejected.id for rejected in report.rejected if "nobody" in rejected.reason].count(
         "a13_s09_e02_skeleton3D.txt"
     ) == 1
+
+
+def test_the_published_list_of_ntu_samples_without_skeleton_is_taken(media, tmp_path):
+    missing = media / "skeleton/mmaction2/NTU_RGBD_samples_with_missing_skeletons.txt"
+    names = missing.read_text().split()
+    assert len(names) == 302
+    for name in (*names[:5], "S001C001P001R001A001"):
+        (tmp_path / f"{name}.skeleton").write_text("0\n")
+    options = KindOptions(src=tmp_path, split_rules=("val=camera == 1", "train"), leave_out=missing)
+    source = read_source("skeleton", options)
+    assert [(item.id, item.split) for item in source.items] == [("S001C001P001R001A001.skeleton", "val")]
+    assert source.skipped["name that is in --leave-out"] == 5
+
+
+def test_a_published_list_of_kinetics_skeletons_finds_its_keypoint_files(media, packed, tmp_path):
+    """The list is real, its bodies are not published with it."""
+    content = safe_pickle.load(media / "skeleton/mmaction2/pose_sample.pkl")
+    (tmp_path / "k400_2d.pkl").write_bytes(pickle.dumps(content))
+    (tmp_path / "kpfiles").mkdir()
+    rng = np.random.default_rng(0)
+    for entry in content["annotations"]:
+        bodies = rng.random((len(entry["frame_inds"]), 17, 3)).astype(np.float16)
+        (tmp_path / "kpfiles" / f"{entry['frame_dir']}.pkl").write_bytes(pickle.dumps({"keypoint": bodies}))
+    options = KindOptions(src=tmp_path / "k400_2d.pkl", num_classes=400, max_people=10)
+    report = packed(read_source("skeleton", options))
+    assert (report.packed, report.rejected) == (100, ())
+    dataset = PackedDataset.open(tmp_path / "out")
+    assert verify_dataset(dataset, workers=1).differences == ()
+    records = {record.id: record for record in (dataset.record(i) for i in range(len(dataset)))}
+    for entry in content["annotations"]:
+        record = records[entry["frame_dir"]]
+        assert record.labels == (entry["label"],)
+        assert record.skeleton.num_frames == len(set(entry["frame_inds"].tolist())) == entry["valid"][0.5]
+        assert record.skeleton.num_people == min(10, max(np.bincount(entry["frame_inds"])))
+        assert (record.skeleton.height, record.skeleton.width) == entry["img_shape"]
 
 
 def test_free_spoken_digits(media, packed_back):

@@ -2,28 +2,23 @@
 
 import os
 import pickle
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skeletons import arrays_of, people
 
+from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError
 from vidflow.members import KEYPOINT, SCORE, from_npy
 from vidflow.shards.sources.by_kind import KindOptions, read_source
+from vidflow.shards.sources.classes import read_class_names
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
-from vidflow.shards.sources.skeleton_files import MsrText, NtuText
+from vidflow.shards.unpacking import unpack
 
 POLICY = SkeletonPolicy()
-
-
-def people(count: int, frames: int = 4, keypoints: int = 17, coords: int = 2) -> np.ndarray:
-    """[M, T, K, C], all values different and none 0."""
-    shape = (count, frames, keypoints, coords)
-    return np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
-
-
-def arrays_of(contents) -> dict[str, np.ndarray]:
-    return {member.suffix: from_npy(member.data, member.suffix) for member in contents.members}
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -122,77 +117,6 @@ def test_another_number_of_keypoints_than_the_layout_has_is_refused():
 def test_arrays_that_do_not_fit_are_refused(keypoints, scores, message):
     with pytest.raises(DataError, match=message):
         skeleton_contents(keypoints, scores, POLICY, conceal=False)
-
-
-def msr_text(joints: np.ndarray) -> str:
-    return "".join(" ".join(f"{value:.6f}" for value in row) + "\n" for row in joints.reshape(-1, 4))
-
-
-def test_msr_text_holds_twenty_joints_per_frame(tmp_path):
-    table = np.round(np.random.default_rng(0).normal(size=(3, 20, 4)), 6).astype(np.float32)
-    path = tmp_path / "a01_s02_e03_skeleton3D.txt"
-    path.write_bytes(msr_text(table).replace("\n", "\r\n").encode())
-    contents = MsrText(SkeletonPolicy(layout="msr20")).read(str(path), conceal=False)
-    np.testing.assert_allclose(arrays_of(contents)[KEYPOINT][0], table[..., :3], atol=1e-6)
-    np.testing.assert_allclose(arrays_of(contents)[SCORE][0], table[..., 3], atol=1e-6)
-    assert contents.info.layout == "msr20"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 2 3 1\n" * 19, "19 lines, a multiple of 20 joints is needed"),
-        ("", "0 lines"),
-        ("1 2 3 1\n" * 19 + "1 2 3\n", ":20: 3 numbers, 4 are needed"),
-        ("1 2 3 1\n" * 19 + "1 2 x 1\n", ":20: '1 2 x 1' is no row of numbers"),
-        ("é", "not text"),
-    ],
-)
-def test_msr_text_that_is_not_whole_is_refused_with_its_line(tmp_path, text, message):
-    path = tmp_path / "a.txt"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=message):
-        MsrText(POLICY).read(str(path), conceal=False)
-
-
-def ntu_text(frames: list[dict[str, np.ndarray]]) -> str:
-    """Frames of body id -> joints [25, 3], as the format has them."""
-    lines = [str(len(frames))]
-    for bodies in frames:
-        lines.append(str(len(bodies)))
-        for name, joints in bodies.items():
-            lines += [f"{name} 0 1 1 1 1 0 0.1 -0.2 2", str(len(joints))]
-            lines += [" ".join(map(str, [*joint.tolist(), *[0.5] * 8, 2])) for joint in joints]
-    return "\n".join(lines) + "\n"
-
-
-def test_ntu_people_keep_their_place_when_others_come_and_go(tmp_path):
-    joints = people(2, frames=3, keypoints=25, coords=3)
-    first, second = "72057594037931101", "72057594037931102"  # differ below a double's precision
-    frames = [{first: joints[0, 0]}, {second: joints[1, 1], first: joints[0, 1]}, {second: joints[1, 2]}]
-    path = tmp_path / "S001C001P001R001A001.skeleton"
-    path.write_text(ntu_text(frames))
-    found = arrays_of(NtuText(POLICY).read(str(path), conceal=False))[KEYPOINT]
-    joints[0, 2] = joints[1, 0] = 0
-    np.testing.assert_array_equal(found, joints)
-
-
-def test_an_ntu_file_without_bodies_holds_nobody(tmp_path):
-    path = tmp_path / "S001C001P001R001A001.skeleton"
-    path.write_text("2\n0\n0\n")
-    with pytest.raises(DataError, match="nobody"):
-        NtuText(POLICY).read(str(path), conceal=False)
-    kept = NtuText(SkeletonPolicy(nobody="keep")).read(str(path), conceal=False)
-    assert arrays_of(kept)[KEYPOINT].shape == (1, 2, 25, 3)
-
-
-def test_a_cut_ntu_file_is_refused_at_every_line(tmp_path):
-    path = tmp_path / "S001C001P001R001A001.skeleton"
-    lines = ntu_text([{"7": people(1, keypoints=25, coords=3)[0, 0]}]).splitlines()
-    for count in range(len(lines)):
-        path.write_text("\n".join(lines[:count]) + "\n")
-        with pytest.raises(DataError):
-            NtuText(POLICY).read(str(path), conceal=False)
 
 
 @pytest.fixture
@@ -337,8 +261,25 @@ def test_ntu_samples_without_skeleton_are_left_out_by_the_published_list(tmp_pat
     assert source.skipped["name that is in --leave-out"] == 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "train"),
+    [
+        ("train=subject in [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]", {1, 2}),
+        ("train=camera in [2, 3]", {2, 3}),
+        ("train=setup % 2 == 0", {3}),
+    ],
+)
+def test_the_protocols_of_ntu_are_rules_over_the_names(tmp_path, rule, train):
+    names = {1: "S001C001P001R001A001", 2: "S017C002P002R001A001", 3: "S002C003P003R002A060"}
+    for name in names.values():
+        (tmp_path / f"{name}.skeleton").write_text("0\n")
+    source = read_source("skeleton", KindOptions(src=tmp_path, split_rules=(rule, "val"), num_classes=60))
+    splits = {item.id.partition(".")[0]: item.split for item in source.items}
+    assert {number for number, name in names.items() if splits[name] == "train"} == train
+
+
 def test_a_folder_of_no_skeletons_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no \.skeleton and no \.txt files"):
+    with pytest.raises(DataError, match=r"no \.skeleton, \.txt or \.npz files"):
         read_source("skeleton", KindOptions(src=tmp_path))
     with pytest.raises(DataError, match=r"neither a folder nor a \.pkl"):
         read_source("skeleton", KindOptions(src=tmp_path / "none"))
@@ -347,3 +288,40 @@ def test_a_folder_of_no_skeletons_is_refused(tmp_path):
 def test_options_without_effect_are_refused(pickled):
     with pytest.raises(ConfigError, match="--template: has no effect on a skeleton pickle"):
         read_source("skeleton", KindOptions(src=pickled(), template="img_%05d.jpg"))
+
+
+def test_unpacked_skeletons_pack_again_to_the_same_bytes(pickled, packed, tmp_path):
+    packed(read_source("skeleton", KindOptions(src=pickled(), protocol="xsub", fps=25)))
+    first = PackedDataset.open(tmp_path / "out")
+    unpack(first, tmp_path / "files", np.arange(len(first)))
+    (listing, classes) = (tmp_path / "files" / name for name in ("annotations.csv", "classes.txt"))
+    options = KindOptions(annotations=[str(listing)], classes=read_class_names(classes))
+    packed(replace(read_source("skeleton", options), name=first.info.name), "again")
+    second = PackedDataset.open(tmp_path / "again")
+    assert [shard.sha256 for shard in second.info.shards] == [shard.sha256 for shard in first.info.shards]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "info.json").unlink(), r"a folder without info\.json, not written by vidflow unpack"),
+        (lambda folder: (folder / "info.json").write_text("{}"), r"info\.json: says nothing about a sample of kind sk"),
+        (
+            lambda folder: (folder / "info.json").write_text('{"skeleton": {"layout": "x"}}'),
+            r"(?s)info\.json: .*layout",
+        ),
+        (lambda folder: (folder / KEYPOINT).write_bytes(b"x"), r"keypoint\.npy: no readable \.npy"),
+        (lambda folder: (folder / SCORE).unlink(), "No such file or directory"),
+    ],
+)
+def test_unpacked_skeletons_that_were_damaged_are_rejected(pickled, packed, tmp_path, change, message):
+    packed(read_source("skeleton", KindOptions(src=pickled(), protocol="xsub")))
+    first = PackedDataset.open(tmp_path / "out")
+    unpack(first, tmp_path / "files", np.arange(len(first)))
+    change(tmp_path / "files" / "v2")
+    report = packed(
+        read_source("skeleton", KindOptions(annotations=[str(tmp_path / "files" / "annotations.csv")])), "b"
+    )
+    (rejected,) = report.rejected
+    assert (rejected.id, report.packed) == ("v2", 2)
+    assert re.search(message, rejected.reason)

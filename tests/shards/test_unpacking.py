@@ -15,6 +15,7 @@ from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError, StorageError
 from vidflow.shards.packed_samples import choose
 from vidflow.shards.sources.annotations import read_annotations
+from vidflow.shards.sources.by_kind import KindOptions, read_source
 from vidflow.shards.sources.class_folders import read_class_folders
 from vidflow.shards.sources.classes import read_class_names
 from vidflow.shards.sources.items import SourceItem, SourceList
@@ -239,8 +240,25 @@ def test_pictures_of_frames_and_arrays_come_back_as_files(packed, tmp_path):
     found = {str(p.relative_to(tmp_path / "files")): p.read_bytes() for p in (tmp_path / "files").rglob("*.[jn]p[gy]")}
     assert found == {
         "dir/clip/img_00001.jpg": b"one", "dir/clip/img_00002.jpg": b"two",
-        "dir/clip/flow_x_00001.jpg": b"x", "dir/clip/flow_y_00001.jpg": b"y", "v_1.csv.npy": array,
+        "dir/clip/flow_x_00001.jpg": b"x", "dir/clip/flow_y_00001.jpg": b"y", "v_1.csv/feature.npy": array,
     }  # fmt: skip
+
+
+def test_mel_features_pack_again_to_the_same_bytes(packed, tmp_path):
+    (tmp_path / "mel").mkdir()
+    for i in range(3):
+        np.save(tmp_path / "mel" / f"{i}.npy", np.full((4 + i, 8), i + 0.5, np.float32))
+    (tmp_path / "mel" / "list.csv").write_text("path,label,split\n0.npy,0,train\n1.npy,1,train\n2.npy,0,val\n")
+    packed(read_source("audio", KindOptions(annotations=[str(tmp_path / "mel" / "list.csv")])))
+    first = PackedDataset.open(tmp_path / "out")
+    unpack(first, tmp_path / "files", everything(first))
+    options = KindOptions(
+        annotations=[str(tmp_path / "files" / "annotations.csv")],
+        classes=read_class_names(tmp_path / "files" / "classes.txt"),
+    )
+    packed(replace(read_source("audio", options), name=first.info.name), "again")
+    second = PackedDataset.open(tmp_path / "again")
+    assert [shard.sha256 for shard in second.info.shards] == [shard.sha256 for shard in first.info.shards]
 
 
 def test_a_data_set_on_a_server_is_unpacked_alike(tree, packed, s3, files_of, tmp_path):

@@ -58,12 +58,18 @@ def test_every_kind_of_value_comes_back(tmp_path, make_row, video_values):
             },
             boxes=({"time": 0.04, "x1": 0.1, "y1": 0.0, "x2": 1.0, "y2": 0.3, "labels": (0, 1), "person": 7},),
         ),
+        make_row(8, kind="audio", video=None, audio={"container": "mel.npy", "num_mel_frames": 126, "num_mels": 80}),
         make_row(
             7,
             kind="feature",
             video=None,
             feature={"num_steps": 100, "num_features": 400, "seconds_per_step": 0.8},
             segments=({"start": 0.1, "end": 3.7, "label": 1}, {"start": 5, "end": 6, "label": 0}),
+            moments=({"start": 0.1, "end": 3.7, "text": "a person sits"}, {"start": 5, "end": 6, "text": "漢字"}),
+            questions=(
+                {"id": "7", "text": "who?", "answers": ("man", "okapi"), "labels": (1,)},
+                {"choices": ("a", "b", "c"), "right_choice": 2},
+            ),
         ),
     ]
     rows = [
@@ -104,6 +110,13 @@ def test_a_manifest_can_be_read_from_memory(tmp_path, make_row):
     assert len(manifest.read_table(io.BytesIO(data), "memory")) == 1
 
 
+def test_a_manifest_from_before_moments_and_questions_has_none(tmp_path, make_row):
+    rows = [make_row(0)]
+    table = manifest.to_table([manifest.to_row(*row) for row in rows]).drop_columns(["moments", "questions"])
+    pq.write_table(table, tmp_path / "m.parquet")
+    assert _read(tmp_path / "m.parquet") == rows
+
+
 def test_extra_columns_are_left_out(tmp_path, make_row):
     table = manifest.to_table([manifest.to_row(*make_row(0))]).append_column("note", pa.array(["x"]))
     pq.write_table(table, tmp_path / "m.parquet")
@@ -138,6 +151,12 @@ def test_another_schema_version_is_refused(tmp_path, make_row, metadata, found):
         DataError, match=f"^here: schema version {found}, this vidflow reads 1; pack the data set again"
     ):
         manifest.read_table(tmp_path / "m.parquet", "here")
+
+
+def test_a_manifest_from_before_mel_features_is_read(tmp_path, make_row):
+    table = manifest.to_table([manifest.to_row(*make_row(0))])
+    pq.write_table(table.drop_columns(["num_mel_frames", "num_mels"]), tmp_path / "m.parquet")
+    assert manifest.read_table(tmp_path / "m.parquet", "here").to_pylist() == table.to_pylist()
 
 
 def test_a_missing_column_is_named(tmp_path, make_row):

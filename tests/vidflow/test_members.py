@@ -8,6 +8,7 @@ from vidflow.members import (
     feature_array,
     frame_arrays,
     from_npy,
+    mel_array,
     present_keypoints,
     skeleton_arrays,
     stream_bytes,
@@ -28,6 +29,7 @@ def skeleton(has_scores: bool) -> SampleRecord:
 
 
 FEATURE = record(feature=FeatureInfo(num_steps=2, num_features=3))
+MEL_INFO = AudioInfo(container="mel.npy", num_mel_frames=4, num_mels=80)
 
 
 def test_each_kind_has_its_members(video_values):
@@ -35,6 +37,7 @@ def test_each_kind_has_its_members(video_values):
     frames = FramesInfo(container="png", num_frames=2, width=4, height=4, num_flow=1)
     assert suffixes(record(video=VideoInfo.model_validate(video_values))) == ("mp4",)
     assert suffixes(record(audio=AudioInfo(container="flac", **sound))) == ("flac",)
+    assert suffixes(record(audio=MEL_INFO)) == ("mel.npy",)
     assert suffixes(skeleton(True)) == ("keypoint.npy", "keypoint_score.npy")
     assert suffixes(skeleton(False)) == ("keypoint.npy",)
     assert suffixes(FEATURE) == ("feature.npy",)
@@ -99,3 +102,12 @@ def test_a_damaged_picture_is_named():
 def test_a_stream_is_the_member_of_the_container(video_values):
     video = record(video=VideoInfo.model_validate(video_values))
     assert stream_bytes(video, {"mp4": b"bytes"}) == b"bytes"
+
+
+def test_mel_features_come_back_and_another_shape_is_refused():
+    mel = np.random.default_rng(0).random((4, 80), np.float32)
+    np.testing.assert_array_equal(mel_array(record(audio=MEL_INFO), {"mel.npy": to_npy(mel)}), mel)
+    with pytest.raises(DecodeError, match=r"mel.npy: has shape \[80, 4\], the record says \[4, 80\]"):
+        mel_array(record(audio=MEL_INFO), {"mel.npy": to_npy(mel.T)})
+    with pytest.raises(DecodeError, match=r"has no member mel.npy"):
+        mel_array(record(audio=MEL_INFO), {"flac": b""})

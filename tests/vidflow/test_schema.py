@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vidflow.schema import FeatureInfo, Location, SampleRecord, Segment, SkeletonInfo, TimedBox, VideoInfo
+from vidflow.schema import (
+    AudioInfo,
+    FeatureInfo,
+    Location,
+    Moment,
+    Question,
+    SampleRecord,
+    Segment,
+    SkeletonInfo,
+    TimedBox,
+    VideoInfo,
+)
 
 
 def test_a_record_comes_back_from_json(make_row):
@@ -36,6 +47,22 @@ def test_a_record_has_the_info_of_its_kind_and_no_other(kind, video_values):
         )
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"container": "wav", "codec": "pcm_s16le"}, "sound as wav needs sample_rate, num_channels, num_samples, dur"),
+        ({"container": "mel.npy", "num_mels": 80}, "sound as mel.npy needs num_mel_frames"),
+        (
+            {"container": "mel.npy", "num_mels": 80, "num_mel_frames": 2, "sample_rate": 16000},
+            "sound as mel.npy has no sample_rate",
+        ),
+    ],
+)
+def test_sound_is_a_stream_or_mel_features_and_nothing_between(values, message):
+    with pytest.raises(ValidationError, match=message):
+        AudioInfo(**values)
+
+
 def test_a_layout_refuses_another_number_of_keypoints():
     with pytest.raises(ValidationError, match="layout coco has 17 keypoints, not 13"):
         SkeletonInfo(layout="coco", num_people=1, num_frames=9, num_keypoints=13, num_coords=2)
@@ -45,6 +72,58 @@ def test_a_layout_refuses_another_number_of_keypoints():
 def test_a_segment_ends_after_its_start(start, end):
     with pytest.raises(ValidationError, match=r"start|end"):
         Segment(start=start, end=end, label=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"start": 2.0, "end": 2.0, "text": "x"}, r"a moment must end after its start, not \[2.0, 2.0\]"),
+        ({"start": -1.0, "end": 2.0, "text": "x"}, "start"),
+        ({"start": 1.0, "end": float("nan"), "text": "x"}, "must end after its start"),
+        ({"start": 1.0, "end": 2.0, "text": ""}, "text"),
+    ],
+)
+def test_a_moment_has_a_sentence_and_some_time(values, message):
+    with pytest.raises(ValidationError, match=message):
+        Moment(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "needs text or choices"),
+        ({"answers": ("man",)}, "needs text or choices"),
+        ({"text": "who?", "choices": ("he",)}, "a question with one choice asks nothing"),
+        ({"choices": ("a", "b"), "right_choice": 2}, "right_choice 2 is not one of 2 choices, from 0"),
+        ({"text": "who?", "right_choice": 0}, "right_choice 0 is not one of 0 choices"),
+        ({"choices": ("a", "b"), "right_choice": -1}, "right_choice"),
+        ({"text": "who?", "answer": "man"}, "answer"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        Question(**values)
+
+
+def test_moments_and_questions_come_back_from_json_and_are_left_out_where_absent(make_row):
+    moments = (Moment(start=0.5, end=2.0, text="a person sits down"),)
+    questions = (Question(text="who?", answers=("man", "man"), labels=(1,)), Question(choices=("a", "b")))
+    record, _ = make_row(0, moments=moments, questions=questions)
+    assert SampleRecord.model_validate_json(record.model_dump_json()) == record
+    without = make_row(0)[0].model_dump_json()
+    assert "moments" not in without
+    assert "questions" not in without
+
+
+def test_all_labels_are_those_of_the_sample_and_of_its_parts(make_row):
+    record, _ = make_row(
+        0,
+        labels=(4,),
+        segments=(Segment(start=0, end=1, label=3),),
+        boxes=(TimedBox(time=0, x1=0, y1=0, x2=1, y2=1, labels=(1, 2)),),
+        questions=(Question(text="who?", labels=(0,)),),
+    )
+    assert record.all_labels == (4, 3, 1, 2, 0)
 
 
 @pytest.mark.parametrize("box", [(0.5, 0.0, 0.5, 1.0), (0.0, 0.2, 1.1, 1.0), (0.0, float("nan"), 1.0, 1.0)])

@@ -91,10 +91,35 @@ def iter_video_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) 
     Raises:
         DecodeError: damage that probing has not counted, or other frames than probing has seen.
     """
-    where = describe(source)
     upright = Uprighter(width=info.width, height=info.height, rotation=info.rotation)
     time_base = Fraction(*info.time_base)
-    timestamps = info.timestamps.tolist()
+    stamps = info.timestamps.tolist()
+    for frame, stamp in zip(_in_order(source, info, num_threads), stamps, strict=True):
+        turned = upright(frame)
+        turned.pts = stamp
+        turned.time_base = time_base
+        yield turned
+
+
+def iter_rgb_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) -> Iterator[np.ndarray]:
+    """All frames in presentation order, upright RGB, uint8 [H, W, 3]: the same pixels as ``decode_frames`` gives.
+
+    Raises:
+        DecodeError: as ``iter_video_frames`` does.
+    """
+    writer = RgbWriter(width=info.width, height=info.height, rotation=info.rotation)
+    for number, frame in enumerate(_in_order(source, info, num_threads)):
+        out = np.empty((info.height, info.width, 3), np.uint8)
+        try:
+            writer.write(frame, out)
+        except DecodeError as error:
+            raise DecodeError(f"{describe(source)}: frame {number}: {error}") from error
+        yield out
+
+
+def _in_order(source: Source, info: VideoInfo, num_threads: int) -> Iterator[av.VideoFrame]:
+    """All frames as they are coded, in presentation order."""
+    where = describe(source)
     early: dict[int, av.VideoFrame] = {}  # behind damage the decoder may give frames out of order
     following = 0
     with open_video(
@@ -105,10 +130,7 @@ def iter_video_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) 
                 raise DecodeError(f"{where}: frame {number} comes out twice or past the end; {_CHANGED}")
             early[number] = frame
             while following in early:
-                turned = upright(early.pop(following))
-                turned.pts = timestamps[following]
-                turned.time_base = time_base
-                yield turned
+                yield early.pop(following)
                 following += 1
     if following < info.num_frames:
         raise DecodeError(f"{where}: frame {following} of {info.num_frames} does not come out; {_CHANGED}")

@@ -52,7 +52,7 @@ class KeyFrames:
         """Note a packet that is about to be decoded."""
         if packet.is_keyframe and packet.pts is not None:
             self.packets[packet.pts] = PacketMark.of(packet)
-            if context.codec.canonical_name == "h264" and not _has_idr(bytes(packet), context.extradata):
+            if context.codec.canonical_name == "h264" and not has_idr(bytes(packet), context.extradata):
                 self.unproven.add(packet.pts)
 
     def saw_frame(self, frame: av.VideoFrame) -> None:
@@ -115,7 +115,7 @@ def _lands_on(file: av.container.InputContainer, stream: av.VideoStream, mark: P
     return packet is not None and PacketMark.of(packet) == mark
 
 
-def _has_idr(data: bytes, extradata: bytes | None) -> bool:
+def has_idr(data: bytes, extradata: bytes | None) -> bool:
     """Whether an H.264 access unit holds an IDR picture (ITU-T H.264, table 7-1: NAL unit type 5)."""
     if extradata and extradata[0] == 1:  # avcC: NAL units with their length in front (ISO/IEC 14496-15, 5.3.3.1)
         prefix = (extradata[4] & 3) + 1

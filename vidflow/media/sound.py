@@ -3,28 +3,48 @@
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
 
 from vidflow.errors import DecodeError
+from vidflow.media.stream import open_container
 from vidflow.schema import AudioInfo
 
 # FFmpeg's name of the format -> file name extension of the member.
 _CONTAINERS: dict[str, Literal["flac", "wav", "mp3"]] = {"flac": "flac", "wav": "wav", "mp3": "mp3"}
 
 
-def _source(source: str | os.PathLike[str] | bytes) -> tuple[Any, str]:
-    if isinstance(source, bytes):
-        return io.BytesIO(source), "memory"
-    return os.fspath(source), os.fspath(source)
+@contextmanager
+def open_sound(source: Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.AudioStream, str]]:
+    """A file of any format, its best sound stream, and what to call it in messages.
+
+    Raises:
+        DecodeError: it cannot be opened, or has no sound that FFmpeg can decode.
+    """
+    where = str(source) if isinstance(source, Path) else "memory"
+    try:
+        with open_container(source, "sound") as container:
+            streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+            if not streams:
+                raise NoSoundError(f"{where}: no sound stream")
+            best = container.streams.best("audio")
+            yield container, best if best in streams else streams[0], where
+    except av.FFmpegError as error:
+        raise DecodeError(f"{where}: damaged ({error.strerror})") from error
 
 
-def _frames(container: av.container.InputContainer, where: str) -> Iterator[av.AudioFrame]:
+class NoSoundError(DecodeError):
+    """A file without a sound stream."""
+
+
+def iter_sound_frames(
+    container: av.container.InputContainer, stream: av.AudioStream, where: str
+) -> Iterator[av.AudioFrame]:
     """All decoded frames; damage and a change of rate or channels are errors, never a shorter or bent answer."""
-    stream = container.streams.audio[0]
     first: tuple[int, int] | None = None
     seconds = 0.0
     try:
@@ -42,31 +62,18 @@ def _frames(container: av.container.InputContainer, where: str) -> Iterator[av.A
         raise DecodeError(f"{where}: damaged at {seconds:.3f} s ({error.strerror})") from error
 
 
-def _open(source: Any, where: str) -> av.container.InputContainer:
-    try:
-        container = av.open(source)
-    except av.FFmpegError as error:
-        raise DecodeError(f"{where}: cannot be opened ({error.strerror})") from error
-    if not container.streams.audio:
-        container.close()
-        raise DecodeError(f"{where}: no sound stream")
-    return container
-
-
-def probe_audio(source: str | Path | bytes) -> AudioInfo:
+def probe_audio(source: Path | bytes) -> AudioInfo:
     """Decode a whole WAV, FLAC or MP3 file and say what it holds.
 
     Raises:
         DecodeError: of another format, without sound, damaged, or cut short.
     """
-    file, where = _source(source)
-    with _open(file, where) as container:
+    with open_sound(source) as (container, stream, where):
         name = container.format.name
         if name not in _CONTAINERS:
             raise DecodeError(f"{where}: format {name}; sound is packed as wav, flac or mp3")
-        stream = container.streams.audio[0]
         rate = channels = count = 0
-        for frame in _frames(container, where):
+        for frame in iter_sound_frames(container, stream, where):
             rate, channels, count = frame.sample_rate, len(frame.layout.channels), count + frame.samples
         if not count:
             raise DecodeError(f"{where}: no sound decodes")
@@ -87,9 +94,9 @@ def probe_audio(source: str | Path | bytes) -> AudioInfo:
         )
 
 
-def _missing_wav_bytes(source: str | os.PathLike[str] | bytes) -> int:
+def _missing_wav_bytes(source: Path | bytes) -> int:
     """How many bytes the ``data`` chunk of a RIFF file promises beyond the file's end; 0 where it makes no promise."""
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         if file.read(4) != b"RIFF":
@@ -104,7 +111,7 @@ def _missing_wav_bytes(source: str | os.PathLike[str] | bytes) -> int:
     return 0
 
 
-def decode_audio(source: str | Path | bytes) -> np.ndarray:
+def decode_audio(source: Path | bytes) -> np.ndarray:
     """All samples of a sound file, float32 [channels, samples] in [-1, 1] at the file's own rate.
 
     Whole numbers are divided by the largest power of two that their type holds, as is usual.
@@ -112,17 +119,21 @@ def decode_audio(source: str | Path | bytes) -> np.ndarray:
     Raises:
         DecodeError: without sound, or damaged.
     """
-    file, where = _source(source)
-    with _open(file, where) as container:
-        parts = []
-        for frame in _frames(container, where):
-            values = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where interleaved
-            if not frame.format.is_planar:
-                values = values.reshape(-1, len(frame.layout.channels)).T
-            parts.append(_to_float(values))
+    parts = []
+    with open_sound(source) as (container, stream, where):
+        for frame in iter_sound_frames(container, stream, where):
+            parts.append(sound_array(frame))
     if not parts:
         raise DecodeError(f"{where}: no sound decodes")
     return np.concatenate(parts, axis=1)
+
+
+def sound_array(frame: av.AudioFrame) -> np.ndarray:
+    """The samples of a frame, float32 [channels, samples] in [-1, 1]."""
+    values = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where interleaved
+    if not frame.format.is_planar:
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    return _to_float(values)
 
 
 def _to_float(values: np.ndarray) -> np.ndarray:

@@ -101,6 +101,31 @@ def open_video(
         DecodeError: the source cannot be read or opened, or has no video stream.
     """
     where = describe(source)
+    with open_container(source, "a video") as container:
+        if container.format.name not in CONTAINERS:
+            raise DecodeError(
+                f"{where}: FFmpeg takes it for {container.format.long_name!r}, which is no video container"
+            )
+        stream = choose_stream(container, where) if stream_index is None else _stream_at(container, stream_index, where)
+        stream.codec_context.thread_count = num_threads
+        if num_threads > 1:
+            stream.codec_context.thread_type = "AUTO"
+        if reorder_depth is not None:
+            stream.codec_context.reorder_depth = max(reorder_depth, stream.codec_context.reorder_depth)
+        yield container, stream
+
+
+@contextmanager
+def open_container(source: Source, kind: str) -> Iterator[av.container.InputContainer]:
+    """Open a source of any format.
+
+    Args:
+        kind: what it should be, for messages.
+
+    Raises:
+        DecodeError: it cannot be read or opened.
+    """
+    where = describe(source)
     raw: io.FileIO | None = None
     try:
         if isinstance(source, Path):
@@ -117,19 +142,9 @@ def open_video(
     except (OSError, ValueError, av.FFmpegError) as error:
         if raw is not None:
             raw.close()
-        raise DecodeError(f"{where}: cannot be opened as a video ({_why_not_opened(source, error)})") from error
+        raise DecodeError(f"{where}: cannot be opened as {kind} ({_why_not_opened(source, error)})") from error
     try:
-        if container.format.name not in CONTAINERS:
-            raise DecodeError(
-                f"{where}: FFmpeg takes it for {container.format.long_name!r}, which is no video container"
-            )
-        stream = choose_stream(container, where) if stream_index is None else _stream_at(container, stream_index, where)
-        stream.codec_context.thread_count = num_threads
-        if num_threads > 1:
-            stream.codec_context.thread_type = "AUTO"
-        if reorder_depth is not None:
-            stream.codec_context.reorder_depth = max(reorder_depth, stream.codec_context.reorder_depth)
-        yield container, stream
+        yield container
     finally:
         container.close()
         if raw is not None:

@@ -20,6 +20,10 @@ class Storage(Protocol):
         """Bytes."""
         ...
 
+    def known_size(self, name: str) -> int | None:
+        """Bytes, as far as that can be told without asking a server."""
+        ...
+
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes ``[offset, offset + length)``; a shorter file is an error, never a shorter answer."""
         ...

@@ -14,7 +14,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry, Timeout, make_headers
 
-from vidflow.errors import StorageError
+from vidflow.errors import EndsEarlyError, StorageError
 from vidflow.storage.patience import Patience, TransientError
 from vidflow.storage.remote import MissingError, ObjectInfo
 
@@ -97,7 +97,7 @@ class HttpTransport:
         info = _info(response)
         try:
             if response.status == 416:
-                raise StorageError(
+                raise EndsEarlyError(
                     f"{self.address(name)}: has no bytes [{start}, {stop}), it ends at {info.size}; "
                     "run `vidflow verify` and pack the shard again"
                 )

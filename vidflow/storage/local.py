@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from vidflow.errors import StorageError
+from vidflow.errors import EndsEarlyError, StorageError
 
 
 class _Range(io.RawIOBase):
@@ -21,7 +21,7 @@ class _Range(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         count = self.file.readinto(memoryview(buffer)[: min(len(buffer), self.left)])  # type: ignore[attr-defined]
         if not count and self.left and len(buffer):
-            raise StorageError(
+            raise EndsEarlyError(
                 f"{self.address}: ends {self.left} bytes early; run `vidflow verify` and pack the shard again"
             )
         self.left -= count
@@ -30,6 +30,17 @@ class _Range(io.RawIOBase):
     def close(self) -> None:
         self.file.close()
         super().close()
+
+
+def open_range(file: int, offset: int, length: int, address: str) -> BinaryIO:
+    """A stream over ``[offset, offset + length)`` of an open file, which is closed with it.
+
+    Args:
+        file: its descriptor.
+        address: for messages.
+    """
+    opened: BinaryIO = os.fdopen(file, "rb", buffering=0)  # type: ignore[assignment]
+    return io.BufferedReader(_Range(opened, offset, length, address), 1 << 20)
 
 
 class LocalStorage:
@@ -52,6 +63,9 @@ class LocalStorage:
         except OSError as error:
             raise StorageError(f"{self.address(name)}: {error.strerror}") from error
 
+    def known_size(self, name: str) -> int | None:
+        return self.size(name)
+
     def _file(self, name: str) -> BinaryIO:
         try:
             return Path(self.address(name)).open("rb", buffering=0)  # type: ignore[return-value]
@@ -67,7 +81,7 @@ class LocalStorage:
             while len(data) < length and (more := file.read(length - len(data))):
                 data += more
         if len(data) < length:
-            raise StorageError(
+            raise EndsEarlyError(
                 f"{self.address(name)}: has no bytes [{offset}, {offset + length}), it ends at {offset + len(data)}; "
                 "run `vidflow verify` and pack the shard again"
             )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import BinaryIO, Protocol
 
-from vidflow.errors import StorageError
+from vidflow.errors import EndsEarlyError, StorageError
 from vidflow.storage.patience import Patience, TransientError
 from vidflow.storage.readahead import PART_BYTES, ReadAhead
 
@@ -106,16 +106,20 @@ class RemoteStorage:
 
     def exists(self, name: str) -> bool:
         try:
-            self._info(name)
+            self.info(name)
         except MissingError:
             return False
         return True
 
     def size(self, name: str) -> int:
-        size = self._info(name).size
+        size = self.info(name).size
         if size is None:
             raise StorageError(f"{self.address(name)}: the server does not say how large it is; use another server")
         return size
+
+    def known_size(self, name: str) -> int | None:
+        info = self._infos.get(name)
+        return None if info is None else info.size
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         if length is None:
@@ -143,7 +147,8 @@ class RemoteStorage:
             raise self._too_short(name, offset, offset, size)
         return size - offset
 
-    def _info(self, name: str) -> ObjectInfo:
+    def info(self, name: str) -> ObjectInfo:
+        """Size and version of an object; asked for once."""
         known = self._infos.get(name)
         if known is not None and known.size is not None:
             return known
@@ -218,7 +223,7 @@ class RemoteStorage:
         return merged
 
     def _too_short(self, name: str, start: int, stop: int, size: int) -> StorageError:
-        return StorageError(
+        return EndsEarlyError(
             f"{self.address(name)}: has no bytes [{start}, {stop}), it ends at {size}; "
             "run `vidflow verify` and pack the shard again"
         )

@@ -23,7 +23,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from vidflow.errors import StorageError
+from vidflow.errors import EndsEarlyError, StorageError
 from vidflow.storage.patience import Patience, TransientError
 from vidflow.storage.remote import MissingError, ObjectInfo
 
@@ -101,25 +101,43 @@ def explain(error: Exception, address: str) -> Exception:
     return StorageError(f"{address}: {error}")
 
 
-def list_objects(address: str) -> Iterator[str]:
-    """The names of all objects below ``s3://bucket/prefix``, without the prefix, in byte order.
+def list_objects(address: str) -> Iterator[tuple[str, ObjectInfo]]:
+    """The names of all objects below ``s3://bucket/prefix``, without the prefix, in byte order, and what they are.
 
     Raises:
         StorageError: they cannot be listed.
     """
+    prefix = split_address(address)[1]
+    for page in _pages(address):
+        for entry in page.get("Contents", ()):
+            yield entry["Key"].removeprefix(prefix), ObjectInfo(entry["Size"], entry.get("ETag", ""))
+
+
+def list_folders(address: str) -> Iterator[str]:
+    """The names that continue ``s3://bucket/prefix/`` up to the next slash, as if they were folders.
+
+    Raises:
+        StorageError: they cannot be listed.
+    """
+    prefix = split_address(address)[1]
+    for page in _pages(address, Delimiter="/"):
+        for entry in page.get("CommonPrefixes", ()):
+            yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+
+
+def _pages(address: str, **arguments: str) -> Iterator[dict[str, Any]]:
     bucket, prefix = split_address(address)
     more: dict[str, str] = {}
     while True:
         attempts = Patience.from_environment().attempts
         try:
-            page = client(attempts=attempts).list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+            page = client(attempts=attempts).list_objects_v2(Bucket=bucket, Prefix=prefix, **arguments, **more)
         except (BotoCoreError, ClientError, HTTPError, OSError) as error:
             found = explain(error, address)
             if isinstance(found, TransientError):
                 raise StorageError(f"{address}: {found}; gave up after {attempts} attempts") from error
             raise found from error
-        for entry in page.get("Contents", ()):
-            yield entry["Key"].removeprefix(prefix)
+        yield page
         if not page.get("IsTruncated"):
             return
         more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -173,6 +191,6 @@ class S3Transport:
             raise explain(error, self.address(name)) from error
 
     def _beyond_the_end(self, name: str, wanted: str) -> StorageError:
-        return StorageError(
+        return EndsEarlyError(
             f"{self.address(name)}: has no {wanted.replace('=', ' ')}; run `vidflow verify` and pack the shard again"
         )

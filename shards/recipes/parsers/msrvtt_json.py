@@ -1,14 +1,15 @@
 """MSR-VTT: ``{"videos": [{"video_id", "split"}], "sentences": [{"video_id", "caption"}]}``.
 
 The split 1k-A (JSFusion) takes the 9,000 videos of a list for training, and 1,000 videos with one sentence each, in
-``key,vid_key,video_id,sentence`` columns, for the test.
+``key,vid_key,video_id,sentence`` columns, for the test; copies of that list have semicolons between them.
+VindLU and MMAction2 have lists of their own: ``[{"video": "video0.mp4", "caption": ["a sentence", ...]}]``.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from vidflow.errors import DataError
-from vidflow.shards.recipes.listing import Files, Listed, csv_rows, json_value
+from vidflow.shards.recipes.listing import Files, Listed, csv_rows, json_value, split_files
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.lines import Row, raise_all
 
@@ -59,7 +60,8 @@ def msrvtt_1ka(files: Files, classes: Sequence[str]) -> Iterator[Listed]:
                 continue
             yield Listed(Row(where, name, (), "train"), captions=tuple(captions[name]))
     for file in files.get("test", ()):
-        rows = csv_rows(file.path)
+        first = next(iter(read_lines(file.path)), (0, ""))[1]
+        rows = csv_rows(file.path, ";" if ";" in first else ",")  # copies have either
         where, header = next(rows, (str(file.path), []))
         if not {"video_id", "sentence"} <= set(header):
             raise DataError(f"{where}: no columns video_id and sentence in {','.join(header)!r}")
@@ -70,3 +72,23 @@ def msrvtt_1ka(files: Files, classes: Sequence[str]) -> Iterator[Listed]:
                 continue
             yield Listed(Row(where, values["video_id"], (), "test"), captions=(values["sentence"],))
     raise_all(problems, "lines that do not parse:")
+
+
+def msrvtt_ret(files: Files, classes: Sequence[str]) -> Iterator[Listed]:
+    """The lists of VindLU; a video that is there several times has the captions of all its entries."""
+    problems = []
+    for split, file in split_files(files):
+        captions: dict[str, list[str]] = defaultdict(list)
+        places: dict[str, str] = {}
+        for position, entry in enumerate(json_value(file.path, list)):
+            where = f"{file.path}: entry {position}"
+            name, texts = (entry.get("video"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
+            texts = [texts] if isinstance(texts, str) else texts
+            if not isinstance(name, str) or not texts or not all(isinstance(text, str) for text in texts):
+                problems.append(f"{where}: no 'video' and 'caption' in {entry!r}")
+                continue
+            places.setdefault(name, where)
+            captions[name] += texts
+        for name, texts in captions.items():
+            yield Listed(Row(places[name], name, (), split), captions=tuple(texts))
+    raise_all(problems, "entries that do not parse:")

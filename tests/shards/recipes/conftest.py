@@ -30,9 +30,13 @@ class Miniature:
     frames: tuple[str, ...] = ()
     """Folders of three JPEG pictures each."""
     pickles: Mapping[str, object] = field(default_factory=dict)
+    media: Mapping[str, bytes] = field(default_factory=dict)
+    """Other media files below the source folder -> content."""
+    profile: str = "copy"
+    """That it must be packed with."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """Id -> its captions, its segments as (start, end, class name), or its boxes as (frame, x1, y1, x2, y2, class
-    names, person)."""
+    """Id -> its captions, its segments as (start, end, class name), its boxes as (frame, x1, y1, x2, y2, class names,
+    person), its moments as (start, end, text), or its questions as (id, text, answers, labels, choices, right one)."""
 
 
 def _load(name: str) -> dict[str, dict[str, Any]]:
@@ -47,7 +51,7 @@ def _load(name: str) -> dict[str, dict[str, Any]]:
 
 MINIATURES = {
     name: Miniature(**values)
-    for file in ("recognition_miniatures", "other_miniatures")
+    for file in ("recognition_miniatures", "other_miniatures", "text_miniatures", "ava_miniatures")
     for name, values in _load(file).items()
 }
 
@@ -74,6 +78,9 @@ def published(tree, tmp_path) -> Callable[[str], tuple[Path, Miniature]]:
         for file, text in miniature.lists.items():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).write_bytes(text.encode())
+        for file, data in miniature.media.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_bytes(data)
         for folder in miniature.frames:
             (root / folder).mkdir(parents=True, exist_ok=True)
             for number in (1, 2, 3):

@@ -50,12 +50,11 @@ def _activitynet(file: str) -> dict[str, Any]:
     }
 
 
-def _activitynet_features() -> dict[str, Any]:
-    videos = _activitynet("activity_net.v1-3.min.json")
-    rows = "f0,f1,f2\n0.5,1.5,2.5\n3.5,4.5,5.5\n"
+def _activitynet_features(file: str, folder: str) -> dict[str, Any]:
+    videos = _activitynet(file)
+    rows = b"f0,f1,f2\n0.5,1.5,2.5\n3.5,4.5,5.5\n"
     names = ("v_---9CpRcKoU", "-_abcdefghi", "v_testtesttes")
-    lists = {f"activitynet_feature_cuhk/csv_mean_100/{name}.csv": rows for name in names}
-    return {**videos, "lists": {**videos["lists"], **lists}, "videos": ()}
+    return {**videos, "media": {f"{folder}/{name}.csv": rows for name in names}, "videos": ()}
 
 
 def _tubes(file: str, media: str, suffix: str, labels: int) -> dict[str, Any]:
@@ -119,6 +118,31 @@ def _thumos14() -> dict[str, Any]:
         "unlisted": 1,
         "missing": 2 * 17,
         "notes": {"video_validation_0000051": marks, "video_test_0000004": marks},
+    }
+
+
+def _ave() -> dict[str, Any]:
+    """28 classes, as published; the missing videos have one each."""
+    others = "".join(f"Class {i:02d}&missing{i:04d}&good&0&10\n" for i in range(26))
+    marks = ((0.0, 0.1, "Church bell"), (0.05, 0.16, "Flute"))
+    return {
+        "lists": {
+            "trainSet.txt": "Category&VideoID&Quality&StartTime&EndTime\n"
+            "Church bell&RUhOCu3LNXM&good&0&0.1\nFlute&RUhOCu3LNXM&good&0.05&0.16\n" + others,
+            "valSet.txt": "Flute&-cccEuH9FEA&good&0&0\n",
+            "testSet.txt": "Church bell&2An2JMGMbbs&good&0.02&0.1\n",
+        },
+        "videos": ("AVE/RUhOCu3LNXM.mp4", "AVE/-cccEuH9FEA.mp4", "AVE/2An2JMGMbbs.mp4"),
+        "samples": frozenset(
+            {
+                ("RUhOCu3LNXM", "train", ("Church bell", "Flute")),
+                ("-cccEuH9FEA", "val", ("Flute",)),
+                ("2An2JMGMbbs", "test", ("Church bell",)),
+            }
+        ),
+        "indices": {"Church bell": 0, "Class 00": 1, "Flute": 27},
+        "missing": 26,
+        "notes": {"RUhOCu3LNXM": marks, "2An2JMGMbbs": ((0.02, 0.1, "Church bell"),)},
     }
 
 
@@ -226,6 +250,52 @@ def _skeletons(file: str, splits: Mapping[str, str], keypoints: int, coords: int
     }
 
 
+def _kinetics_kpfiles() -> dict[str, Any]:
+    """Two videos with a keypoint file each, one in a file for several."""
+    rng = np.random.default_rng(0)
+
+    def entry(name: str, label: int, **more: object) -> dict[str, Any]:
+        return {
+            "frame_dir": name, "label": label, "img_shape": (240, 320), "total_frames": 9,
+            "frame_inds": np.array([1, 1, 5], np.int16), "box_score": np.ones(3, np.float16), "valid": {0.5: 2}, **more,
+        }  # fmt: skip
+
+    bodies = {name: {"keypoint": rng.random((3, 17, 3)).astype(np.float16)} for name in ("-a", "b", "c")}
+    annotations = [entry("-a", 0), entry("b", 1), entry("c", 1, raw_file="data/k400/kpfiles/part_0.pkl")]
+    return {
+        "lists": {},
+        "videos": (),
+        "pickles": {
+            "k400_2d.pkl": {"split": {"train": ["-a", "c"], "val": ["b"]}, "annotations": annotations},
+            "kpfiles/-a.pkl": bodies["-a"],
+            "kpfiles/vol_0/b.pkl": bodies["b"],
+            "kpfiles/part_0.pkl": {"c": bodies["c"]},
+        },
+        "samples": frozenset({("-a", "train", ("0",)), ("b", "val", ("1",)), ("c", "train", ("1",))}),
+        "indices": {"0": 0, "1": 1, "399": 399},
+    }
+
+
+def _kinetics_skeleton() -> dict[str, Any]:
+    def label(index: int, *, shown: bool = True) -> dict[str, Any]:
+        return {"has_skeleton": shown, "label": "abseiling", "label_index": index}
+
+    body = {"pose": [0.5] * 36, "score": [0.25] * 18}
+    frames = [{"frame_index": 1, "skeleton": [body, body]}, {"frame_index": 2, "skeleton": []}]
+    video = json.dumps({"data": frames, "label": "abseiling", "label_index": 0}).encode()
+    return {
+        "lists": {
+            "kinetics_train_label.json": json.dumps({"-a": label(0), "b": label(399), "c": label(1, shown=False)}),
+            "kinetics_val_label.json": json.dumps({"d": label(1)}),
+        },
+        "videos": (),
+        "media": {f"kinetics_{name}.json": video for name in ("train/-a", "train/b", "train/c", "val/d")},
+        "samples": frozenset({("-a", "train", ("0",)), ("b", "train", ("399",)), ("d", "val", ("1",))}),
+        "indices": {"0": 0, "399": 399},
+        "unlisted": 1,
+    }
+
+
 _NTU60 = {"xsub_train": "train", "xsub_val": "val", "xview_train": "train", "xview_val": "val"}
 _NTU120 = {name.replace("xview", "xset"): side for name, side in _NTU60.items()}
 _FOLDS = {f"{side}{fold}": side for fold in (1, 2, 3) for side in ("train", "test")}
@@ -233,10 +303,14 @@ _FOLDS = {f"{side}{fold}": side for fold in (1, 2, 3) for side in ("train", "tes
 MINIATURES: dict[str, dict[str, Any]] = {
     "activitynet": _activitynet("activity_net.v1-3.min.json"),
     "hacs-segments": _activitynet("HACS_v1.1.1/HACS_segments_v1.1.1.json"),
-    "activitynet-features": _activitynet_features(),
+    "activitynet-features": _activitynet_features(
+        "activity_net.v1-3.min.json", "activitynet_feature_cuhk/csv_mean_100"
+    ),
+    "hacs-features": _activitynet_features("HACS_v1.1.1/HACS_segments_v1.1.1.json", "slowonly_feature"),
     "jhmdb-boxes": _tubes("JHMDB-GT.pkl", "Frames", "", 21),
     "ucf101-24": _tubes("UCF101v2-GT.pkl", "rgb-images", "", 24),
     "multisports": _tubes("trainval/multisports_GT.pkl", "trainval", ".mp4", 66),
+    "ave": _ave(),
     "thumos14": _thumos14(),
     "jester": _frames("jester-v1"),
     "ssv1": _frames("something-something-v1"),
@@ -247,6 +321,8 @@ MINIATURES: dict[str, dict[str, Any]] = {
     "ntu60-3d": _skeletons("ntu60_3d.pkl", _NTU60, 25, 3),
     "ntu120-2d": _skeletons("ntu120_2d.pkl", _NTU120, 17, 2),
     "ntu120-3d": _skeletons("annotations/ntu120_3d.pkl", _NTU120, 25, 3),
+    "kinetics400-2d": _kinetics_kpfiles(),
+    "kinetics-skeleton": _kinetics_skeleton(),
     "gym99-2d": _skeletons("gym_2d.pkl", {"train": "train", "val": "val"}, 17, 2),
     "ucf101-2d": _skeletons("ucf101_2d.pkl", _FOLDS, 17, 2),
     "hmdb51-2d": _skeletons("hmdb51_2d.pkl", _FOLDS, 17, 2),

@@ -12,6 +12,7 @@ from vidflow.shards.recipes.recipe import load_recipe
 
 _THUMOS = "temporal_annotations/temporal_annotations_validation/Diving_val.txt"
 _ACTIVITYNET = "activity_net.v1-3.min.json"
+_YOUCOOK = "youcookii_annotations_trainval.json"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ _ACTIVITYNET = "activity_net.v1-3.min.json"
             r"info\.json: video 0: video2 has the split 'test' and 0 captions",
         ),
         ("msrvtt-1ka", "MSRVTT_train.9k.csv", "video_id\nvideo7", r"9k\.csv:2: 'video7' has no captions"),
-        ("msrvtt-1ka", "MSRVTT_JSFUSION_test.csv", "key;video_id;sentence\nx", r"test\.csv:1: no columns video_id"),
+        ("msrvtt-1ka", "MSRVTT_JSFUSION_test.csv", "key;video;sentence\nx", r"test\.csv:1: no columns video_id"),
         (
             "msrvtt-1ka",
             "MSRVTT_JSFUSION_test.csv",
@@ -154,6 +155,90 @@ _ACTIVITYNET = "activity_net.v1-3.min.json"
         ),
         ("msvd", "val_list.txt", "someone", r"val_list\.txt:1: 'someone' has no captions"),
         ("msvd", "AllVideoDescriptions.txt", "# a\nmv89psg6zh4_33_46", r"Descriptions\.txt:2: no 'id caption'"),
+        ("charades-sta", "charades_sta_test.txt", "3MSZA 1.0##x", r"sta_test\.txt:1: no 'video start end##sentence'"),
+        ("charades-sta", "charades_sta_test.txt", "3MSZA 1.0 2.0##", r"sta_test\.txt:1: no 'video start end##sentence"),
+        ("charades-sta", "charades_sta_test.txt", "3MSZA 1.0 nan##x", r"sta_test\.txt:1: no 'video start end##senten"),
+        ("charades-sta", "charades_sta_test.txt", "3MSZA -1 2##x", r"sta_test\.txt:1: no 'video start end##sentence'"),
+        (
+            "charades-sta-features",
+            "Charades_duration.json",
+            '{"AO8RW": 3, "Y6R7T": 0}',
+            r"(?s)train\.txt:2: .*duration\.json and .*fps_dict\.json must give .*of Y6R7T.*test\.txt:1: ",
+        ),
+        (
+            "charades-sta-features",
+            "Charades_fps_dict.json",
+            "[]",
+            r"fps_dict\.json: holds a list, a dict is expected",
+        ),
+        ("youcook2", _YOUCOOK, '{"database": {"a": {"subset": "training"}}}', r"json: a: needs a subset, a duration"),
+        (
+            "msrvtt-ret",
+            "annotations/msrvtt_ret_test1k.json",
+            '[{"video": "a"}]',
+            r"test1k\.json: entry 0: no 'video' and",
+        ),
+        (
+            "msrvtt-ret",
+            "annotations/msrvtt_ret_test1k.json",
+            '[{"video": "a", "caption": [3]}, 7]',
+            r"(?s)entry 0: no 'video'.*entry 1: no 'video' and 'caption' in 7",
+        ),
+        ("ave", "valSet.txt", "Flute&a&good&3&2", r"valSet\.txt:1: no 'class&video&quality&start&end'"),
+        ("ave", "valSet.txt", "Flute&a&good&3", r"valSet\.txt:1: no 'class&video&quality&start&end'"),
+        ("youcook2", _YOUCOOK, '{"x": 1}', r"json: database: needs a subset, a duration"),
+        (
+            "youcook2",
+            _YOUCOOK,
+            '{"database": {"a": {"subset": "training", "duration": 9, "annotations": '
+            '[{"segment": [-1, 2], "sentence": "x"}]}}}',
+            r"json: a: needs a subset",
+        ),
+        (
+            "msrvtt-qa",
+            "annotations/msrvtt_qa_val.json",
+            '[{"video": "video6513.mp4", "question": "who?", "answer": []}, {"video": "x", "question": "who?"}]',
+            r"(?s)val\.json: entry 0: no 'video', 'question' and 'answer'.*val\.json: entry 1: no 'video'",
+        ),
+        ("msrvtt-qa", "annotations/msrvtt_qa_answer_list.json", '{"man": 0}', r"holds a dict, a list is expected"),
+        ("msrvtt-qa", "annotations/msrvtt_qa_answer_list.json", '["man", 3]', r"list\.json: is no list of names"),
+        (
+            "msrvtt-qa",
+            "annotations/msrvtt_qa_answer_list.json",
+            '["man", "man"]',
+            r"class 'man' has the indices 0 and 1",
+        ),
+        (
+            "msrvtt-mc",
+            "annotations/msrvtt_mc_test.json",
+            '[{"video": "video7010.mp4", "caption": ["a", "b"], "answer": 2}]',
+            r"test\.json: entry 0: no 'video', a list of 'caption' and the 'answer'",
+        ),
+        (
+            "msrvtt-mc",
+            "annotations/msrvtt_mc_test.json",
+            '[{"video": "video7010.mp4", "caption": "one text", "answer": 2}]',
+            r"test\.json: entry 0: no 'video', a list of 'caption' and the 'answer'",
+        ),
+        (
+            "thumos14-features",
+            "annotations/thumos14.json",
+            '{"database": {"a": {"subset": "Test", "duration": 3}}}',
+            r"thumos14\.json: a: needs fps",
+        ),
+        (
+            "thumos14-features",
+            "annotations/thumos14.json",
+            '{"database": {"a": {"subset": "dev", "duration": 3, "fps": 30}}}',
+            r"thumos14\.json: a: the subset is 'dev'",
+        ),
+        ("kinetics-skeleton", "kinetics_val_label.json", '{"d": {"has_skeleton": true}}', r"json: d: no 'has_skel"),
+        (
+            "kinetics-skeleton",
+            "kinetics_val_label.json",
+            '{"d": {"has_skeleton": true, "label_index": 400}}',
+            r"json: d: label 400 lies outside \[0, 399\]",
+        ),
         ("kinetics710", "kinetics710/label_map_k710.txt", "a\na", r"k710\.txt:2: class 'a' was on line 1 already"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError
+from vidflow.shards.profiles import PROFILES
 from vidflow.shards.recipes.reading import read_recipe
 from vidflow.shards.recipes.recipe import load_recipe, recipe_names
 from vidflow.shards.verification import verify_dataset
@@ -18,7 +19,7 @@ def test_every_recipe_has_a_miniature(miniatures):
 def test_the_miniature_packs_to_the_published_splits_and_labels(recipe_name, published, packed, tmp_path):
     root, miniature = published(recipe_name)
     source = read_recipe(load_recipe(recipe_name), root, allow_missing=miniature.missing > 0)
-    report = packed(source)
+    report = packed(source, profile=PROFILES[miniature.profile])
     dataset = PackedDataset.open(tmp_path / "out")
     records = [dataset.record(i) for i in range(len(dataset))]
     classes = dataset.info.classes
@@ -34,7 +35,9 @@ def test_the_miniature_packs_to_the_published_splits_and_labels(recipe_name, pub
             (round(b.time * fps, 6), b.x1, b.y1, b.x2, b.y2, tuple(classes[label] for label in b.labels), b.person)
             for b in record.boxes
         )
-        assert (record.captions or marks or boxes) == miniature.notes.get(record.id, ())
+        moments = tuple((m.start, m.end, m.text) for m in record.moments)
+        questions = tuple((q.id, q.text, q.answers, q.labels, q.choices, q.right_choice) for q in record.questions)
+        assert (record.captions or marks or boxes or moments or questions) == miniature.notes.get(record.id, ())
         assert record.kind == load_recipe(recipe_name).kind
     assert dataset.info.task == load_recipe(recipe_name).task
     assert dataset.info.multi_label == load_recipe(recipe_name).multi_label
@@ -42,14 +45,18 @@ def test_the_miniature_packs_to_the_published_splits_and_labels(recipe_name, pub
     assert verify_dataset(dataset, workers=1, decode=False).differences == ()
 
 
-# The samples of skeletons are in the annotation file itself.
-@pytest.mark.parametrize("name", [name for name in recipe_names() if load_recipe(name).kind != "skeleton"])
+def _lists_media_files(name: str) -> bool:
+    """Not so most sets of skeletons, whose samples are in the annotation file itself."""
+    return load_recipe(name).kind != "skeleton" or bool(load_recipe(name).parser)
+
+
+@pytest.mark.parametrize("name", list(filter(_lists_media_files, recipe_names())))
 def test_missing_videos_stop_packing_unless_allowed(name, published):
     root, miniature = published(name)
     for video in miniature.videos:
         (root / video).unlink()
-    for path in root.rglob("v_---9CpRcKoU.csv"):
-        path.unlink()
+    for file in miniature.media:
+        (root / file).unlink()
     for folder in miniature.frames:
         shutil.rmtree(root / folder)
     with pytest.raises(DataError) as error:
@@ -65,14 +72,16 @@ def test_each_missing_annotation_file_is_named_with_its_page_and_the_tree(recipe
     root, _ = published(recipe_name)
     recipe = load_recipe(recipe_name)
     for path in list(root.rglob("*")):
-        if path.suffix in (".txt", ".csv", ".json", ".pkl"):
+        if path.suffix in (".txt", ".csv", ".json", ".pkl", ".pbtxt"):
             path.unlink()
     with pytest.raises(DataError) as error:
         read_recipe(recipe, root)
     message = str(error.value)
+    named = message.partition(f"{recipe.title} is published")[0]  # the tree behind it shows all files
     fold = recipe.folds[0] if recipe.folds else None
     for file in recipe.files:
-        assert (recipe.file_names(file, fold)[0] in message) == (file.role not in recipe.more_splits)
+        is_needed = file.role not in recipe.more_splits and not file.optional
+        assert (recipe.file_names(file, fold)[0] in named) == is_needed
     assert recipe.page in message
     assert all(line in message for line in recipe.layout.strip().splitlines())
 

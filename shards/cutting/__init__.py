@@ -1,0 +1,1 @@
+"""Cutting untrimmed videos by their annotations into clips."""

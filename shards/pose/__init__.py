@@ -1,0 +1,1 @@
+"""From videos to skeletons: an estimator finds people in each frame, and each person is followed through the video."""
