@@ -1,19 +1,32 @@
 """Run the bench and say what it means."""
 
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vidflow.bench.baselines import baseline_pass
+from vidflow.bench.peers import PEERS, peer_pass
+from vidflow.bench.peers.job import PeerJob
 from vidflow.bench.stages import stage_passes
 from vidflow.bench.timing import Pass, Rate, measure
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
-from vidflow.errors import DataError
 from vidflow.pipelines.executor import ExecutorName
-from vidflow.pipelines.reading import read_samples
-from vidflow.schema import SampleRecord
+
+
+@dataclass(frozen=True)
+class PeerRate:
+    """How a peer did beside us."""
+
+    stage: str
+    """The stage of ours that does the same work: ``loader`` or ``read``."""
+    clips_per_s: float
+    mb_per_s: float | None
+    ratio: float
+    """Ours over the peer's: of clips/s for ``loader``, of MB/s for ``read``. Median of the turns' own ratios."""
+    passes: tuple[float, ...]
+    """clips/s of each turn."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class BenchReport:
     by_threads: dict[int, dict[str, Rate]]
     bottleneck: str
     advice: str
-    baselines: dict[str, dict[str, float]]
+    baselines: dict[str, PeerRate]
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -58,30 +71,6 @@ def advise(bottleneck: str, *, profile: str, by_threads: dict[int, float], num_c
     return f"{threads}{pack}"
 
 
-def _originals(
-    dataset: PackedDataset, split: str, num_samples: int, source: Path | None, scratch: Path
-) -> tuple[list[Path], list[SampleRecord]]:
-    """The files behind the first samples of a split: from the source folder, or taken out of ``copy`` shards."""
-    indices = dataset.select(split)[:num_samples]
-    records = [dataset.record(int(i)) for i in indices]
-    if source is not None:
-        paths = [source / record.id for record in records]
-        missing = [str(path) for path in paths if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{missing[0]}: not there, and {len(missing) - 1} more; --src must be the folder that was packed"
-            )
-        return paths, records
-    if dataset.info.options.get("profile") != "copy":
-        raise DataError(f"{dataset.storage.root}: not packed with profile copy; name the original files with --src DIR")
-    paths = []
-    for _, record, data in read_samples(dataset, indices):
-        assert record.video is not None
-        paths.append(scratch / f"{record.key}.{record.video.container}")
-        paths[-1].write_bytes(data)
-    return paths, records
-
-
 def run_bench(
     dataset: PackedDataset,
     pipeline: ClipPipeline,
@@ -103,7 +92,7 @@ def run_bench(
 
     Args:
         num_samples: samples per pass.
-        baselines: names from ``vidflow.bench.baselines.READERS``.
+        baselines: names from ``vidflow.bench.peers.PEERS``.
         source: folder of the original files, for the baselines.
         num_workers: processes of the baselines' DataLoader.
     """
@@ -121,12 +110,16 @@ def run_bench(
         )
         passes |= {f"{count} {name}": stage for name, stage in stages.items()}
     with tempfile.TemporaryDirectory(prefix="vidflow-bench-") as scratch:
-        if baselines:
-            paths, records = _originals(dataset, split, num_samples, source, Path(scratch))
-            for name in baselines:
-                passes[f"baseline {name}"] = baseline_pass(
-                    name, paths, records, pipeline, batch_size=batch_size, num_workers=num_workers
-                )
+        job = PeerJob(
+            dataset=dataset,
+            pipeline=pipeline,
+            indices=dataset.select(split)[:num_samples],
+            batch_size=batch_size,
+            num_workers=num_workers,
+            source=source,
+            scratch=Path(scratch),
+        )
+        passes |= {f"baseline {name}": peer_pass(name, job) for name in baselines}
         rates = measure(passes, repeats=repeats, advance=advance)
     by_threads = {
         count: {name: rates[f"{count} {name}"] for name in ("read", "decode", "augment", "loader")} for count in threads
@@ -135,7 +128,6 @@ def run_bench(
     stages_best = by_threads[best]
     bottleneck = min(("read", "decode", "augment"), key=lambda name: stages_best[name].clips_per_s)
     profile = str(dataset.info.options.get("profile", "unknown"))
-    ours = stages_best["loader"].clips_per_s
     return BenchReport(
         dataset=dataset.storage.root,
         profile=profile,
@@ -152,7 +144,17 @@ def run_bench(
             by_threads={count: values["loader"].clips_per_s for count, values in by_threads.items()},
         ),
         baselines={
-            name: {"clips_per_s": (peer := rates[f"baseline {name}"].clips_per_s), "ratio": ours / peer}
-            for name in baselines
+            name: _beside(stages_best[PEERS[name].stage], rates[f"baseline {name}"], name) for name in baselines
         },
     )
+
+
+def _beside(ours: Rate, peer: Rate, name: str) -> PeerRate:
+    """Turn by turn, since a change of the machine's mood meets neighbours alike."""
+    scale = 1.0
+    if PEERS[name].stage == "read":
+        assert ours.mb_per_s is not None
+        assert peer.mb_per_s is not None
+        scale = (ours.mb_per_s / ours.clips_per_s) / (peer.mb_per_s / peer.clips_per_s)
+    ratio = statistics.median(a / b for a, b in zip(ours.passes, peer.passes, strict=True)) * scale
+    return PeerRate(PEERS[name].stage, peer.clips_per_s, peer.mb_per_s, ratio, peer.passes)

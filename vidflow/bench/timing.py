@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vidflow.errors import DataError
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -45,6 +47,8 @@ def measure(
             start = time.perf_counter()
             counts[name] = work.run()
             seconds = time.perf_counter() - start
+            if not counts[name]:
+                raise DataError(f"{name}: gave no clip; take more --samples, or a smaller --batch-size")
             if turn:
                 clips_per_s[name].append(counts[name] / seconds)
     rates = {}

@@ -1,16 +1,42 @@
 """``vidflow bench``: where the loader's time goes."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from vidflow.config.sampling import ClipSampling, SegmentSampling
+
+
+def _sampling(text: str) -> "SegmentSampling | ClipSampling":
+    """``8`` is eight segments, ``32x2`` a clip of 32 frames, each the second of the one before."""
+    from vidflow.config.sampling import ClipSampling, SegmentSampling
+    from vidflow.errors import ConfigError
+
+    length, separator, stride = text.partition("x")
+    try:
+        numbers = [int(length), int(stride) if separator else 1]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise ConfigError(f"--clip {text}: must be a number of frames such as 8, or length and stride such as 32x2")
+    if separator:
+        return ClipSampling(length=numbers[0], interval=numbers[1], random=True)
+    return SegmentSampling(num_segments=numbers[0], random=True)
 
 
 def bench(
     root: Annotated[str, typer.Argument(help="A packed data set.")],
     split: Annotated[str, typer.Option(help="Split to read.")] = "train",
     cfg: Annotated[
-        str | None, typer.Option(help="Use this config's data.train pipeline instead of 8 random frames at 224x224.")
+        str | None,
+        typer.Option(
+            help="Use this config's data.train pipeline instead of --clip, a random resized crop to 224x224 and flips."
+        ),
     ] = None,
+    clip: Annotated[
+        str, typer.Option(help="Frames of a clip: 8 (spread over the video) or 32x2 (32 in a row, every second one).")
+    ] = "8",
     samples: Annotated[int, typer.Option(min=1, help="Samples per pass.")] = 128,
     batch_size: Annotated[int, typer.Option(min=1)] = 8,
     threads: Annotated[
@@ -20,13 +46,20 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     executor: Annotated[str, typer.Option(help="auto, dali or reference.")] = "auto",
     baseline: Annotated[
-        str | None, typer.Option(help="Peers to time in the same run: all, or names such as decord,opencv.")
+        str | None,
+        typer.Option(
+            help="Peers to time in the same run: all, or some of decord, torchcodec, opencv, webdataset, dali (whole "
+            "clips), cat, litdata, ranges (encoded bytes)."
+        ),
     ] = None,
     src: Annotated[
         str | None, typer.Option(help="Folder of the original files, for --baseline; copy shards need none.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes of the peers' DataLoader. Default: as many as threads.")
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option(help="Draw the figures into this .png, .svg or .html file (needs matplotlib).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -36,19 +69,21 @@ def bench(
 
     from rich.table import Table
 
-    from vidflow.bench.baselines import READERS, installed
+    from vidflow.bench.peers import PEERS, peers_for
+    from vidflow.bench.plot import check_plot, draw
     from vidflow.bench.report import run_bench
     from vidflow.cli.console import out, print_json, progress
-    from vidflow.config.pipeline import ClipPipeline, RandomResizedCrop, SegmentSampling
+    from vidflow.config.pipeline import ClipPipeline, RandomResizedCrop
     from vidflow.dataset import PackedDataset
     from vidflow.errors import ConfigError
     from vidflow.pipelines.executor import ExecutorName
     from vidflow.pipelines.loader import default_num_threads
+    from vidflow.storage import is_remote
 
+    if plot is not None:
+        check_plot(Path(plot))
     dataset = PackedDataset.open(root)
-    pipeline = ClipPipeline(
-        sampling=SegmentSampling(num_segments=8, random=True), short_side=None, crop=RandomResizedCrop(), flip=0.5
-    )
+    pipeline = ClipPipeline(sampling=_sampling(clip), short_side=None, crop=RandomResizedCrop(), flip=0.5)
     if cfg is not None:
         from vidflow.config.loading import load_config
 
@@ -61,11 +96,14 @@ def bench(
         raise ConfigError(f"--threads {threads}: must be positive numbers such as 1,2,4") from None
     if executor not in get_args(ExecutorName):
         raise ConfigError(f"--executor {executor}: must be one of {', '.join(get_args(ExecutorName))}")
-    peers = installed() if baseline == "all" else baseline.split(",") if baseline else []
+    indices = dataset.select(split)
+    peers = baseline.split(",") if baseline else []
+    if baseline == "all":
+        peers = peers_for(str(dataset.column("kind")[indices[0]]), remote=is_remote(root))
     for name in peers:
-        if name not in READERS:
-            raise ConfigError(f"--baseline {name}: must be all or one of {', '.join(READERS)}")
-    num_samples = min(samples, len(dataset.select(split)))
+        if name not in PEERS:
+            raise ConfigError(f"--baseline {name}: must be all or one of {', '.join(PEERS)}")
+    num_samples = min(samples, len(indices))
     with progress("bench", total=(repeats + 1) * (4 * len(counts) + len(peers)), unit="passes") as bar:
         first = [True]
 
@@ -92,6 +130,8 @@ def bench(
             advance=advance,
         )
         bar.advance(bar.task_ids[0])
+    if plot is not None:
+        draw(report, Path(plot))
     if json:
         print_json(report.to_dict())
         return
@@ -107,7 +147,8 @@ def bench(
                 f"{rate.clips_per_s:.1f}",
                 "" if rate.mb_per_s is None else f"{rate.mb_per_s:.1f}",
             )
-    for name, values in report.baselines.items():
-        table.add_row("", f"baseline {name}", f"{values['clips_per_s']:.1f}", f"ours is {values['ratio']:.2f}x")
+    for name, peer in report.baselines.items():
+        speed = "" if peer.mb_per_s is None else f"{peer.mb_per_s:.1f}"
+        table.add_row("", f"{name}; our {peer.stage} is {peer.ratio:.2f}x", f"{peer.clips_per_s:.1f}", speed)
     out.print(table)
     out.print(f"Bottleneck: {report.bottleneck}. {report.advice[0].upper()}{report.advice[1:]}.", markup=False)

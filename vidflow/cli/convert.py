@@ -17,6 +17,9 @@ def convert(
     model: Annotated[
         str | None, typer.Option("--model", help="Name of the model, such as tsm-r50; by default the one that fits.")
     ] = None,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Join the branches of training into single convolutions (MobileOne).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
     """Turn a file of weights into safetensors with vidflow's names, without running what a pickle holds."""
@@ -30,6 +33,7 @@ def convert(
             source,
             out,
             model=model,
+            deploy=deploy,
             on_bytes=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     if json:

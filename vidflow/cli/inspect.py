@@ -62,6 +62,7 @@ def _print(report: "Inspection") -> None:
         ("longest GOP, frames", report.longest_gop),
         ("people", report.num_people),
         ("steps", report.num_steps),
+        ("mel frames", report.num_mel_frames),
     ):
         if value is None:  # no sample is of a kind that has it
             continue
@@ -94,6 +95,8 @@ def _print(report: "Inspection") -> None:
         ("segments", report.num_segments),
         ("boxes", report.num_boxes),
         ("captions", report.num_captions),
+        ("moments", report.num_moments),
+        ("questions", report.num_questions),
     ):
         if count:
             kinds.add_row(title, str(count))

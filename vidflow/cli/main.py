@@ -1,20 +1,22 @@
 """``vidflow``: finds the subcommand's module when it is called, and prints the user's errors as one line."""
 
-import importlib
 import sys
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from vidflow.cli.console import print_error, tolerate_odd_names
+from vidflow.cli.lazy_group import lazy_group
 from vidflow.errors import VidflowError
 from vidflow.version import __version__
 
-# Subcommand -> function in vidflow.cli.<module>; the order is the order of a user's work.
+# Subcommand -> function or group in vidflow.cli.<module>; the order is the order of a user's work.
 COMMANDS: dict[str, str] = {
     "demo-data": "demo_data:demo_data",
     "recipes": "recipes:recipes",
+    "check": "check:check",
+    "resize": "resize:resize",
+    "extract": "extract:app",
+    "cut": "cut:cut",
     "shard": "shard:shard",
     "merge": "merge:merge",
     "index": "index:index",
@@ -34,26 +36,8 @@ COMMANDS: dict[str, str] = {
 }
 
 
-class _LazyGroup(TyperGroup):
-    """Imports a subcommand's module only when it is asked for.
-
-    The types are click's, which typer takes from click itself or from a copy of its own, depending on its version.
-    """
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, function = COMMANDS[cmd_name].partition(":")
-        app = typer.Typer(add_completion=False)
-        app.command(name=cmd_name)(getattr(importlib.import_module(f"vidflow.cli.{module}"), function))
-        return typer.main.get_command(app)
-
-
 app = typer.Typer(
-    cls=_LazyGroup,
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -40,14 +40,15 @@ def samples_of(recipe: Recipe) -> str:
 def classes_of(recipe: Recipe) -> str:
     """How many classes, and whether a sample may have several."""
     if not recipe.num_classes:
-        return "captions, no classes"
+        return f"{recipe.texts}, no classes"
     return f"{recipe.num_classes} classes, {'any number of labels each' if recipe.multi_label else 'one label each'}"
 
 
 def command(recipe: Recipe) -> str:
     """How to pack it."""
     fold = f" --fold {recipe.folds[0]}" if recipe.folds else ""
-    return f"vidflow shard --recipe {recipe.name} --src SRC{fold} --out data/{recipe.name}"
+    profile = " --profile train" if recipe.timeline else ""
+    return f"vidflow shard --recipe {recipe.name} --src SRC{fold}{profile} --out data/{recipe.name}"
 
 
 def _counts(counts: Sequence[Count]) -> list[str]:

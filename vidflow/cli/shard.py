@@ -16,8 +16,8 @@ def shard(
         str | None,
         typer.Option(
             "--src",
-            help="Class folders, also on s3://; with --annotations the folder or address that paths are relative to "
-            "(default: the list's own folder); with --recipe the data set's folder.",
+            help="Class folders; with --annotations the folder or address that paths are relative to (default: the "
+            "list's own folder); with --recipe the data set's folder. It may be on s3://.",
         ),
     ] = None,
     recipe: Annotated[
@@ -60,6 +60,17 @@ def shard(
     label_column: Annotated[str | None, typer.Option("--label-column", help="CSV column of the labels.")] = None,
     split_column: Annotated[str | None, typer.Option("--split-column", help="CSV column of the splits.")] = None,
     group_column: Annotated[str | None, typer.Option("--group-column", help="CSV column of the groups.")] = None,
+    clip_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--clip-seconds",
+            help="With a --recipe of long videos: length of the clips; 0 keeps all that is annotated in one piece.",
+        ),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        typer.Option("--stride", help="With a --recipe of long videos: seconds from clip to clip (default 1)."),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Files of the list that are missing are rejected; else an error.")
     ] = False,
@@ -175,6 +186,17 @@ def shard(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected sample.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--engine", help="local: processes of this machine. ray: the CPUs of a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            help="ray: auto, local, HOST:PORT or ray://HOST:PORT (default: $RAY_ADDRESS, or Ray started here).",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the data set (default: the source's).")] = None,
     part: Annotated[
         str | None,
@@ -200,6 +222,7 @@ def shard(
     rejected.jsonl. Running the same command again after an interruption goes on where it stopped.
     """
     from dataclasses import replace
+    from functools import partial
 
     from vidflow.cli.console import errors, progress
     from vidflow.cli.packing_summary import print_summary
@@ -207,24 +230,29 @@ def shard(
     from vidflow.shards.pack import PackOptions, pack
     from vidflow.shards.parts import Part
     from vidflow.shards.profiles import choose_profile
+    from vidflow.shards.ray_engine import RayEngine
     from vidflow.shards.recipes.reading import read_recipe
     from vidflow.shards.recipes.recipe import load_recipe
     from vidflow.shards.sources.annotations import read_annotations
+    from vidflow.shards.sources.bucket_mirrors import open_mirror
     from vidflow.shards.sources.by_kind import KindOptions, read_source
     from vidflow.shards.sources.class_folders import read_class_folders
     from vidflow.shards.sources.classes import read_class_names
     from vidflow.shards.sources.lines import Columns
-    from vidflow.shards.workers import default_workers
     from vidflow.storage import is_remote
 
     remote_src = source_place if source_place is not None and is_remote(source_place) else None
     src = None if source_place is None or remote_src is not None else Path(source_place)
+    mirror = None
     if remote_src is not None and (recipe is not None or kind != "video"):
-        raise ConfigError(f"--src {remote_src}: must be a local folder with --recipe and --kind; copy it first")
-    if remote_src is not None and not annotations and not remote_src.startswith("s3://"):
+        mirror = open_mirror(remote_src, kind, None if recipe is None else load_recipe(recipe))
+        src = mirror.root
+    elif remote_src is not None and not annotations and not remote_src.startswith("s3://"):
         raise ConfigError(f"--src {remote_src}: a web server does not list its files; list them in --annotations FILE")
     if work_dir is not None and not is_remote(out):
         raise ConfigError(f"--work-dir {work_dir}: is for --out s3://...; shards for a folder are made in it")
+    if ray_address is not None and engine != "ray":
+        raise ConfigError(f"--ray-address {ray_address}: needs --engine ray")
     share = None if part is None else Part.parse(part)
     class_names = None if classes is None else read_class_names(classes)
     of_kinds = {
@@ -243,6 +271,7 @@ def shard(
         "array": array,
         "transpose": transpose,
     }
+    of_recipes = {"--fold": fold, "--splits": splits, "--clip-seconds": clip_seconds, "--stride": stride}
     if recipe is not None:
         own_ways = {
             "--kind": kind != "video",
@@ -263,7 +292,7 @@ def shard(
         known = load_recipe(recipe)
         if known.kind != "video" and profile != "copy":
             raise ConfigError(f"--profile {profile}: is for video; samples of kind {known.kind} are kept as they are")
-        source = read_recipe(
+        source = (read_recipe if mirror is None else partial(mirror.read, read_recipe))(
             known,
             src,
             annotations=Path(annotations[0]) if annotations else None,
@@ -271,11 +300,13 @@ def shard(
             splits=tuple(word.strip() for word in splits.split(",") if word.strip()) if splits else (),
             classes=class_names,
             allow_missing=allow_missing,
+            clip_seconds=clip_seconds,
+            stride=stride,
         )
-    elif fold is not None or splits is not None:
-        raise ConfigError(f"{'--fold' if splits is None else '--splits'} needs --recipe")
+    elif needing := [option for option, value in of_recipes.items() if value is not None]:
+        raise ConfigError(f"{needing[0]} needs --recipe")
     elif kind != "video":
-        source = read_source(
+        source = (read_source if mirror is None else partial(mirror.read, read_source))(
             kind,
             KindOptions(
                 src=src,
@@ -340,6 +371,8 @@ def shard(
             if not is_remote(out) and Path(out).resolve().is_relative_to(src.resolve()):
                 raise ConfigError(f"--out {out}: lies inside --src {src}; write the shards elsewhere")
             source = read_class_folders(src, **ways)  # type: ignore[arg-type]
+    if mirror is not None and engine == "ray" and not all(is_remote(item.path) for item in source.items):
+        raise ConfigError(f"--src {remote_src}: is one file, which the nodes do not have; leave --engine out")
     if name is not None:
         source = replace(source, name=name)
     options = PackOptions(
@@ -355,7 +388,8 @@ def shard(
             source,
             out,
             options,
-            workers=default_workers() if workers is None else workers,
+            workers=workers,
+            engine=RayEngine(address=ray_address, workers=workers) if engine == "ray" else None,
             max_rejects=0 if strict else max_rejects,
             overwrite=overwrite,
             work_dir=work_dir,

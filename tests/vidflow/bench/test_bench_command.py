@@ -41,7 +41,30 @@ def test_json_holds_stages_bottleneck_and_baselines(shards, clips):
     assert report["bottleneck"] == min(rates, key=rates.get)
     assert set(report["by_threads"]) == {"1", "2"}
     peer = report["baselines"]["opencv"]
-    assert peer["ratio"] == pytest.approx(report["stages"]["loader"]["clips_per_s"] / peer["clips_per_s"])
+    assert peer["stage"] == "loader"
+    (ours,), (theirs,) = report["stages"]["loader"]["passes"], peer["passes"]
+    assert peer["ratio"] == pytest.approx(ours / theirs)
+
+
+def test_peers_of_the_encoded_bytes_are_compared_by_megabytes(shards):
+    options = ("--batch-size", 2, "--repeats", 1, "--threads", 1, "--baseline", "cat,webdataset", "--json")
+    report = json.loads(vidflow("bench", shards["copy"], *options).stdout)
+    cat, read = report["baselines"]["cat"], report["stages"]["read"]
+    assert cat["stage"] == "read"
+    assert cat["ratio"] == pytest.approx(read["mb_per_s"] / cat["mb_per_s"])
+    assert report["baselines"]["webdataset"]["stage"] == "loader"
+
+
+@pytest.mark.parametrize("name", ["plot.png", "plot.html"])
+def test_a_plot_shows_the_stages_and_the_peers(shards, tmp_path, name):
+    options = ("--batch-size", 2, "--repeats", 1, "--threads", 1, "--baseline", "opencv", "--clip", "4x2")
+    vidflow("bench", shards["copy"], *options, "--plot", tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    if name.endswith("png"):
+        assert data.startswith(b"\x89PNG")
+    else:
+        assert all(word in data for word in (b"<svg", b"opencv", b"our loader is", b"Bottleneck"))
+        assert b"src=" not in data
 
 
 def test_baselines_of_reencoded_shards_read_the_original_files(shards, clips):
@@ -60,7 +83,7 @@ def test_baselines_of_reencoded_shards_read_the_original_files(shards, clips):
         clips,
     )
     done = vidflow("bench", shards["intra"], *options)
-    assert "baseline opencv" in done.stdout
+    assert "opencv; our loader is" in done.stdout
     assert "Bottleneck:" in done.stdout
 
 
@@ -68,6 +91,11 @@ def test_baselines_of_reencoded_shards_read_the_original_files(shards, clips):
     ("options", "status", "message"),
     [
         (("--threads", "two"), 2, "--threads two: must be positive numbers"),
+        (("--clip", "8x"), 2, "--clip 8x: must be a number of frames"),
+        (("--plot", "plot.jpg"), 2, "must end in .png, .svg, .html"),
+        (("--plot", "/nowhere/plot.png"), 2, "there is no folder /nowhere"),
+        (("--baseline", "ranges"), 3, "is for data sets on servers"),
+        (("--baseline", "dali"), 3, "is for samples of kind frames"),
         (("--threads", "0"), 2, "--threads 0: must be positive numbers"),
         (("--executor", "gpu"), 2, "--executor gpu: must be one of auto, dali, reference"),
         (("--baseline", "ffmpeg"), 2, "--baseline ffmpeg: must be all or one of"),

@@ -1,6 +1,5 @@
-"""Peers: a plain PyTorch DataLoader over the original files, with the readers that are installed."""
+"""Peers: a PyTorch DataLoader over the original files, as most training code has it, with one of several readers."""
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from vidflow.bench.peers.job import PeerJob
+from vidflow.bench.peers.opencv_clips import clip_of, normalized, one_thread
 from vidflow.bench.timing import Pass
 from vidflow.config.pipeline import ClipPipeline
-from vidflow.errors import DataError, MissingExtraError
-from vidflow.pipelines.plan import make_plan, sample_rng
+from vidflow.errors import DataError
 from vidflow.schema import SampleRecord
 
 Reader = Callable[[str, np.ndarray], np.ndarray]
@@ -43,17 +43,7 @@ def _opencv(path: str, frames: np.ndarray) -> np.ndarray:
     return np.stack([out[number] for number in frames.tolist()])
 
 
-READERS: dict[str, tuple[str, Reader]] = {
-    "decord": ("decord", _decord),
-    "torchcodec": ("torchcodec", _torchcodec),
-    "opencv": ("cv2", _opencv),
-}
-"""Name -> (module that must be installed, reader)."""
-
-
-def installed() -> list[str]:
-    """The readers that can be used here."""
-    return [name for name, (module, _) in READERS.items() if importlib.util.find_spec(module)]
+READERS: dict[str, Reader] = {"decord": _decord, "torchcodec": _torchcodec, "opencv": _opencv}
 
 
 class FileDataset(Dataset[torch.Tensor]):
@@ -68,69 +58,25 @@ class FileDataset(Dataset[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        record = self.records[index]
-        assert record.video is not None
-        numbers = make_plan(record, self.pipeline, sample_rng(0, 0, index)).frames
-        frames = self.reader(str(self.paths[index]), numbers)  # [C*T, H, W, 3]
-        # The packed stream may be smaller than the file: the same draw, for the size at hand.
-        video = record.video.model_copy(update={"height": frames.shape[1], "width": frames.shape[2]})
-        plan = make_plan(record.model_copy(update={"video": video}), self.pipeline, sample_rng(0, 0, index))
-        height, width = plan.size
-        frames = frames.reshape(plan.num_clips, -1, *frames.shape[1:])
-        views = []
-        for clip, box, mirror in zip(plan.view_clips, plan.boxes.round().astype(int), plan.mirror, strict=True):
-            x1, y1, x2, y2 = box
-            view = np.stack(
-                [cv2.resize(f[y1:y2, x1:x2], (width, height), interpolation=cv2.INTER_LINEAR) for f in frames[clip]]
-            )
-            views.append(view[:, :, ::-1] if mirror else view)
-        return torch.from_numpy(
-            np.ascontiguousarray(np.stack(views).transpose(0, 4, 1, 2, 3))
-        )  # [V, T, h, w, C] -> [V, C, T, h, w]
+        path = str(self.paths[index])
+        return clip_of(lambda numbers: self.reader(path, numbers), self.records[index], self.pipeline, index)
 
 
-def _one_thread(_: int) -> None:
-    """As training code does in its workers: the processes are the parallelism."""
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-
-
-def baseline_pass(
-    name: str,
-    paths: Sequence[Path],
-    records: Sequence[SampleRecord],
-    pipeline: ClipPipeline,
-    *,
-    batch_size: int,
-    num_workers: int,
-) -> Pass:
-    """An epoch of a DataLoader with ``num_workers`` processes; the main process normalises each batch.
-
-    Raises:
-        MissingExtraError: the reader is not installed.
-    """
-    module, reader = READERS[name]
-    if not importlib.util.find_spec(module):
-        raise MissingExtraError(
-            f"baseline {name!r} needs {module}; pip install 'vidflow[bench]' or pip install {module}"
-        )
+def file_pass(name: str, job: PeerJob) -> Pass:
+    """An epoch of a DataLoader over the original files with a reader of ``READERS``; the main process normalises."""
+    paths = job.originals()
     loader = DataLoader(
-        FileDataset(reader, paths, records, pipeline),
-        batch_size=batch_size,
+        FileDataset(READERS[name], paths, job.records, job.pipeline),
+        batch_size=job.batch_size,
         shuffle=True,
         drop_last=True,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
-        multiprocessing_context="forkserver" if num_workers else None,
+        num_workers=job.num_workers,
+        persistent_workers=job.num_workers > 0,
+        worker_init_fn=one_thread,
+        multiprocessing_context="forkserver" if job.num_workers else None,
     )
-    mean = torch.tensor(pipeline.normalize.mean).view(1, 1, 3, 1, 1, 1)
-    std = torch.tensor(pipeline.normalize.std).view(1, 1, 3, 1, 1, 1)
 
     def run() -> int:
-        count = 0
-        for clips in loader:
-            count += len(clips.float().sub_(mean).div_(std))
-        return count
+        return sum(len(normalized(clips, job.pipeline)) for clips in loader)
 
     return Pass(run, sum(path.stat().st_size for path in paths))
