@@ -160,8 +160,7 @@ def remaining(
         DataError: a stage claims more than there was.
     """
     line = line_up(indices, shards, seed=seed, epoch=epoch)
-    bytes_of = dict(zip(indices.tolist(), sizes.tolist(), strict=True))
-    line_sizes = np.array([bytes_of[i] for i in line.tolist()], np.int64)
+    line_sizes = sizes[np.searchsorted(indices, line)]
     for stage in stages:
         consumed = []
         for rank in range(stage.world_size):

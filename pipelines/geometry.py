@@ -51,6 +51,15 @@ def resized_size(height: int, width: int, short_side: int | None) -> tuple[int, 
     return int(height * factor + 0.5), int(width * factor + 0.5)
 
 
+def draw_short_side(
+    short_side: int | tuple[int, int] | None, seed: np.random.SeedSequence | np.random.Generator
+) -> int | None:
+    """A short side in pixels: the given one, or any whole number of a range, both ends included."""
+    if isinstance(short_side, tuple):
+        return int(np.random.default_rng(seed).integers(*short_side, endpoint=True))
+    return short_side
+
+
 def crop_boxes(
     height: int,
     width: int,

@@ -1,14 +1,12 @@
 """The loader: reads, decodes and executes ahead in threads; the order of its batches is decided by the seed alone."""
 
 import hashlib
-import itertools
 import os
-import queue
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,22 +14,17 @@ import torch
 from vidflow.batch import Batch
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
-from vidflow.errors import DataError
-from vidflow.pipelines.budget import ByteBudget
-from vidflow.pipelines.epoch import EpochPlan, Stage, Window, plan_evaluation, plan_training, remaining
-from vidflow.pipelines.executor import Executor, ExecutorName, WorkItem, make_executor
+from vidflow.errors import DataError, VidflowError
+from vidflow.pipelines.decode_choice import choose_executor
+from vidflow.pipelines.draws import Group, draw
+from vidflow.pipelines.epoch import Stage, Window, plan_evaluation, plan_training, remaining
+from vidflow.pipelines.executor import Decode, Executor, ExecutorName, WorkItem, has_dali, make_executor
+from vidflow.pipelines.feeding import Feed
 from vidflow.pipelines.plan import make_plan, sample_rng
-from vidflow.pipelines.reading import read_samples
+from vidflow.pipelines.sampling import has_fixed_clips
 from vidflow.schema import SampleRecord
 
-# Decoded frames that may wait for their turn; one larger sample still passes, alone.
-DECODED_BYTES = 512 << 20
-# A batch goes through the executor in pieces of about this much: a large one never holds all its frames at once.
-PIECE_BYTES = DECODED_BYTES // 4
-# Finished batches that wait for the consumer.
-READY_BATCHES = 2
-# A reader may be waiting for a silent server: it is left behind then, and ends by itself.
-STOP_SECONDS = 2.0
+BadSamples = Literal["raise", "skip"]
 
 
 def default_num_threads() -> int:
@@ -50,16 +43,6 @@ class _Share:
     world_size: int
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Neighbouring samples of one batch on their way through the threads."""
-
-    items: list[WorkItem]
-    futures: list[Future[Any]]
-    num_bytes: int
-    ends_batch: bool
-
-
 class Loader:
     """Batches of one split; made by ``build_loader``."""
 
@@ -72,25 +55,42 @@ class Loader:
         *,
         training: bool,
         executor: Executor,
+        decode_note: str,
+        device: torch.device,
         num_threads: int,
         window: Window,
+        groups: Sequence[Group],
         fingerprint: str,
+        skips: bool,
+        checksums: bool,
+        name: str,
     ) -> None:
         self.dataset, self.pipeline, self.indices, self.training = dataset, pipeline, indices, training
-        self.executor, self.num_threads = executor, num_threads
-        self._share, self._window, self._fingerprint = share, window, fingerprint
+        self.executor, self.num_threads, self.device = executor, num_threads, device
+        self.decode_note = decode_note
+        """What was measured to choose the decoder; empty where nothing was."""
+        self.skips, self.checksums, self.name = skips, checksums, name
+        self.damage: list[str] = []
+        """What is wrong with shards as a whole, where bad samples are skipped; each is told once."""
+        self._share, self._window, self._groups, self._fingerprint = share, window, groups, fingerprint
         self._sizes = dataset.column("length")[indices]
-        self._shards = dataset.column("shard")[indices]
+        names = dataset.table.column("shard").dictionary_encode().combine_chunks()
+        self._shards = np.from_dlpack(names.indices)[indices].astype(np.int64)
         self.set_epoch(0)
         if training and not len(self):
+            count = sum(group.quota for group in groups)
             raise DataError(
-                f"{dataset.storage.root}: {len(indices)} samples give no full batch of {share.batch_size} on each of "
-                f"{share.world_size} processes; lower train.batch_size to at most {len(indices) // share.world_size}"
+                f"{dataset.storage.root}: {count} samples give no full batch of {share.batch_size} on each of "
+                f"{share.world_size} processes; lower train.batch_size to at most {count // share.world_size}"
             )
 
     @property
     def batch_size(self) -> int:
         return self._share.batch_size
+
+    @property
+    def world_size(self) -> int:
+        return self._share.world_size
 
     @property
     def num_samples(self) -> int:
@@ -111,10 +111,22 @@ class Loader:
         self.epoch, self.position, self._stages = epoch, 0, stages
         share = self._share
         if not self.training:
-            self._plan = plan_evaluation(self.indices, rank=share.rank, world_size=share.world_size)
+            self._draws = draw([Group(np.arange(len(self.indices)), len(self.indices))], seed=0, epoch=0)
+            entries = np.arange(len(self.indices))
+            self._plan = plan_evaluation(entries, rank=share.rank, world_size=share.world_size)
             return
+        self._draws = draw(self._groups, seed=share.seed, epoch=epoch)
+        positions, repeats = self._draws.positions, self._draws.repeats
+        # Each repeat passes through the shards on its own, so that the same sample does not come twice in a row.
+        passes = repeats * (int(self._shards.max()) + 1) + self._shards[positions]
         line, sizes = remaining(
-            self.indices, self._shards, self._sizes, stages, seed=share.seed, epoch=epoch, window=self._window
+            np.arange(len(positions)),
+            passes,
+            self._sizes[positions],
+            stages,
+            seed=share.seed,
+            epoch=epoch,
+            window=self._window,
         )
         self._plan = plan_training(
             line,
@@ -126,6 +138,21 @@ class Loader:
             batch_size=share.batch_size,
             window=self._window,
         )
+
+    def manifest_index(self, entries: np.ndarray) -> np.ndarray:
+        """int64 [n], positions in the manifest of some entries of the epoch."""
+        return np.asarray(self.indices[self._draws.positions[entries]])
+
+    def note_damage(self, error: VidflowError) -> None:
+        """Keep what is wrong with a shard for the consumer."""
+        if str(error) not in self.damage:
+            self.damage.append(str(error))
+
+    def take_decoded_on_cpu(self) -> Counter[str]:
+        """Samples since the last call that the GPU was meant to decode, and the CPU has decoded, by reason."""
+        counts = Counter(self.executor.num_decoded_on_cpu)
+        self.executor.num_decoded_on_cpu.clear()
+        return counts
 
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands: plain values, the same on every rank."""
@@ -161,7 +188,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the epoch; at its end the loader stands at the start of the next one."""
-        run = _Run(self, self._plan.skip(self.position * self._share.batch_size))
+        run = Feed(self, self._plan.skip(self.position * self._share.batch_size))
         try:
             for batch in run:
                 self.position += 1
@@ -170,14 +197,21 @@ class Loader:
             run.stop()
         self.set_epoch(self.epoch + 1)
 
-    def work_item(self, index: int, record: SampleRecord, data: bytes) -> WorkItem:
-        """A sample with its plan for the current epoch; evaluation draws the same plan in every epoch."""
-        rng = sample_rng(self._share.seed, self.epoch if self.training else 0, index)
-        return WorkItem(record, make_plan(record, self.pipeline, rng), data)
+    def work_item(self, entry: int, record: SampleRecord, data: bytes | Mapping[str, bytes]) -> WorkItem:
+        """An entry of the epoch with its plans, one of which evaluation draws, and the same in every epoch."""
+        draws, seed = self._draws, self._share.seed
+        index, before = int(self.indices[draws.positions[entry]]), int(draws.repeats[entry])
+        count, epoch = (self.pipeline.repeats, self.epoch) if self.training else (1, 0)
+        plan, *more = (
+            make_plan(record, self.pipeline, sample_rng(seed, epoch, index, repeat))
+            for repeat in range(before * count, (before + 1) * count)
+        )
+        return WorkItem(record, plan, data, tuple(more))
 
     def targets(self, items: list[WorkItem]) -> dict[str, torch.Tensor]:
-        """Labels as the plan leaves them: int64 [B], or float32 [B, K] for multi-label sets."""
-        labels = [item.plan.move_labels(item.record.labels, self.pipeline.flip_labels) for item in items]
+        """Labels as the plans leave them, a row for each: int64 [B], or float32 [B, K] for multi-label sets."""
+        flips = self.pipeline.flip_labels
+        labels = [plan.move_labels(item.record.labels, flips) for item in items for plan in item.plans]
         if not self.dataset.info.multi_label:
             for item in items:
                 if len(item.record.labels) != 1:
@@ -186,135 +220,19 @@ class Loader:
                         f"has labels {list(item.record.labels)}, needs exactly one"
                     )
             return {"labels": torch.tensor([label for (label,) in labels], dtype=torch.int64)}
-        hot = torch.zeros(len(items), len(self.dataset.info.classes))
+        hot = torch.zeros(len(labels), len(self.dataset.info.classes))
         for row, values in zip(hot, labels, strict=True):
             row[list(values)] = 1.0
         return {"labels": hot}
 
 
-class _Run:
-    """The threads of one pass: a reader that submits decoding, an assembler that finishes batches in order."""
-
-    def __init__(self, loader: Loader, plan: EpochPlan) -> None:
-        self.loader, self.plan = loader, plan
-        self._stop = threading.Event()
-        self._budget = ByteBudget(DECODED_BYTES, self._stop)
-        self._pool = ThreadPoolExecutor(loader.num_threads, thread_name_prefix="vidflow-decode")
-        # The budget bounds the decoded side; this bounds the encoded side for tiny clips.
-        self._pieces: queue.Queue[_Piece | BaseException | None] = queue.Queue(4)
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(READY_BATCHES)
-        self._threads = [
-            threading.Thread(
-                target=self._guard, args=(work, out), name=f"vidflow-{work.__name__.strip('_')}", daemon=True
-            )
-            for work, out in ((self._read, self._pieces), (self._assemble, self._ready))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def _put(self, out: queue.Queue[Any], value: object) -> bool:
-        while not self._stop.is_set():
-            try:
-                out.put(value, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def _get(self, source: queue.Queue[Any]) -> Any:
-        while not self._stop.is_set():
-            try:
-                return source.get(timeout=0.1)
-            except queue.Empty:
-                continue
-        return None
-
-    def _guard(self, work: Any, out: queue.Queue[Any]) -> None:
-        """Run a thread's work; what goes wrong travels to the consumer, and so does the end."""
-        end: BaseException | None = None
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 -- handed over and raised in the consumer's thread
-            end = error
-        self._put(out, end)
-
-    def _items(self) -> Iterator[WorkItem]:
-        """The work items in the plan's order; encoded samples wait here until their turn."""
-        indices, counts = np.unique(self.plan.order, return_counts=True)
-        uses = dict(zip(indices.tolist(), counts.tolist(), strict=True))
-        samples = read_samples(self.loader.dataset, self.plan.reads)
-        waiting: dict[int, tuple[SampleRecord, bytes]] = {}
-        for index in self.plan.order.tolist():
-            while index not in waiting:
-                position, record, data = next(samples)
-                waiting[position] = (record, data)
-            uses[index] -= 1
-            record, data = waiting[index] if uses[index] else waiting.pop(index)
-            yield self.loader.work_item(index, record, data)
-
-    def _read(self) -> None:
-        left = len(self.plan.order)
-        items: list[WorkItem] = []
-        in_batch = num_bytes = 0
-        for item in self._items():
-            left, in_batch = left - 1, in_batch + 1
-            items.append(item)
-            num_bytes += item.num_bytes
-            ends_batch = in_batch == self.loader.batch_size or not left
-            if ends_batch or num_bytes >= PIECE_BYTES:
-                if not self._budget.take(num_bytes):
-                    return
-                futures = [self._pool.submit(self.loader.executor.prepare, item) for item in items]
-                if not self._put(self._pieces, _Piece(items, futures, num_bytes, ends_batch)):
-                    return
-                items, num_bytes = [], 0
-            in_batch = 0 if ends_batch else in_batch
-
-    def _assemble(self) -> None:
-        rows = zip(self.plan.order.tolist(), self.plan.padding.tolist(), strict=True)
-        items: list[WorkItem] = []
-        clips: list[torch.Tensor] = []
-        while (piece := self._get(self._pieces)) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            clips.append(self.loader.executor.assemble(piece.items, [future.result() for future in piece.futures]))
-            self._budget.give(piece.num_bytes)
-            items += piece.items
-            if not piece.ends_batch:
-                continue
-            indices, padding = zip(*itertools.islice(rows, len(items)), strict=True)
-            batch = Batch(
-                ids=[item.record.id for item in items],
-                indices=torch.tensor(indices, dtype=torch.int64),
-                inputs={"clips": clips[0] if len(clips) == 1 else torch.cat(clips)},
-                targets=self.loader.targets(items),
-                padding=torch.tensor(padding),
-            )
-            items, clips = [], []
-            if not self._put(self._ready, batch):
-                return
-
-    def __iter__(self) -> Iterator[Batch]:
-        while (batch := self._get(self._ready)) is not None:
-            if isinstance(batch, BaseException):
-                raise batch
-            yield batch
-
-    def stop(self) -> None:
-        """End all threads; called at the end of a pass, and when the consumer leaves early."""
-        self._stop.set()
-        self._budget.wake()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
-
-
-def _refuse_other_kinds(dataset: PackedDataset, indices: np.ndarray) -> None:
-    kinds = set(dataset.column("kind")[indices].tolist()) - {"video"}
+def _refuse_other_kinds(dataset: PackedDataset, indices: np.ndarray, modality: str) -> None:
+    readable = ("frames",) if modality == "flow" else ("video", "frames")
+    kinds = set(dataset.column("kind")[indices].tolist()).difference(readable)
     if kinds:
         raise DataError(
-            f"{dataset.storage.root}: holds samples of kind {', '.join(sorted(kinds))}, "
-            "a clip pipeline reads video only; select with where = \"kind == 'video'\", or use another pipeline"
+            f"{dataset.storage.root}: holds samples of kind {', '.join(sorted(kinds))}, a clip pipeline of {modality} "
+            f"reads {' and '.join(readable)}; select with where = \"kind == '{readable[0]}'\", or use another pipeline"
         )
 
 
@@ -331,9 +249,12 @@ def build_loader(
     world_size: int = 1,
     device: torch.device | str = "cpu",
     executor: ExecutorName = "auto",
+    decode: Decode = "auto",
     num_threads: int | None = None,
     window: Window | None = None,
     limit: int | None = None,
+    on_bad_sample: BadSamples = "raise",
+    checksums: bool = False,
 ) -> Loader:
     """A loader over the samples of a split that a pandas query keeps.
 
@@ -344,29 +265,105 @@ def build_loader(
         where: condition over the manifest's columns, such as ``"duration > 2"``; empty keeps all.
         batch_size: samples per batch and rank.
         device: where the clips shall be.
+        decode: what decodes where they shall be on a GPU; ``auto`` measures.
         num_threads: CPU threads that decode and resample; by default this process's share of the cores.
         window: bounds of the shuffle.
         limit: keep only the first samples of the selection, for trials and measurements.
+        on_bad_sample: ``skip`` gives rows of zeros for samples that are damaged, see ``Batch.skipped``.
+        checksums: compare the SHA-256 of each shard that is read from end to end.
 
     Raises:
+        ConfigError: ``decode`` is ``gpu``, and the device or the executor cannot.
         DataError: no such split, an empty selection, or too few samples for one batch per rank.
+    """
+    return make_loader(
+        dataset,
+        pipeline,
+        dataset.select(split, where)[:limit],
+        selection=(split, where),
+        batch_size=batch_size,
+        training=training,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        device=device,
+        executor=executor,
+        decode=decode,
+        num_threads=num_threads,
+        window=window,
+        on_bad_sample=on_bad_sample,
+        checksums=checksums,
+    )
+
+
+def make_loader(
+    dataset: PackedDataset,
+    pipeline: ClipPipeline,
+    indices: np.ndarray,
+    *,
+    selection: Sequence[str],
+    groups: Sequence[Group] = (),
+    name: str = "",
+    batch_size: int,
+    training: bool,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    device: torch.device | str = "cpu",
+    executor: ExecutorName = "auto",
+    decode: Decode = "auto",
+    num_threads: int | None = None,
+    window: Window | None = None,
+    on_bad_sample: BadSamples = "raise",
+    checksums: bool = False,
+) -> Loader:
+    """A loader over chosen samples; see ``build_loader``.
+
+    Args:
+        indices: int64 [n], positions in the manifest, ascending.
+        selection: what they were selected by, as far as it decides them; a saved position belongs to it.
+        groups: what an epoch draws; empty draws each sample once.
+        name: of the source, for the batches.
     """
     if batch_size < 1 or not 0 <= rank < world_size:
         raise ValueError(
             f"batch_size must be positive and rank in [0, world_size), not {batch_size}, {rank}, {world_size}"
         )
-    indices = dataset.select(split, where)[:limit]
-    _refuse_other_kinds(dataset, indices)
+    _refuse_other_kinds(dataset, indices, pipeline.modality)
+    if batch_size > 1 and not has_fixed_clips(pipeline.sampling):
+        raise DataError(
+            f"sampling.kind = 'untrimmed' gives each sample its own number of clips, which {batch_size} samples of a "
+            "batch cannot share; set data.batch_size_eval = 1"
+        )
     threads = num_threads or default_num_threads()
-    parts = [*(f"{shard.name} {shard.sha256}" for shard in dataset.info.shards), split, where, str(len(indices))]
+    shards = (f"{shard.name} {shard.sha256}" for shard in dataset.info.shards)
+    quotas = (f"{len(group.members)} {group.quota}" for group in groups)
+    parts = [*shards, *selection, str(len(indices)), *quotas]
+    device = torch.device(device)
+    chosen, note = choose_executor(
+        dataset,
+        pipeline,
+        indices,
+        make=partial(make_executor, pipeline.normalize, executor, device=device, num_threads=threads),
+        decode=decode,
+        can_choose=device.type == "cuda" and executor != "reference" and has_dali(),
+        batch_size=batch_size,
+        num_threads=threads,
+    )
     return Loader(
         dataset,
         pipeline,
         indices,
         _Share(batch_size, seed, rank, world_size),
         training=training,
-        executor=make_executor(pipeline.normalize, name=executor, device=device, num_threads=threads),
+        executor=chosen,
+        decode_note=note,
+        device=device,
         num_threads=threads,
         window=window or Window(),
+        groups=groups or [Group(np.arange(len(indices)), len(indices))],
         fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        skips=on_bad_sample == "skip",
+        checksums=checksums,
+        name=name,
     )

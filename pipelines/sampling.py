@@ -8,7 +8,18 @@ from typing import assert_never
 
 import numpy as np
 
-from vidflow.config.pipeline import ClipSampling, DenseSampling, Sampling, SegmentSampling
+from vidflow.config.sampling import (
+    BinSampling,
+    ClipSampling,
+    DenseSampling,
+    KeyTimeSampling,
+    Sampling,
+    SegmentSampling,
+    UniformSampling,
+    UntrimmedSampling,
+)
+from vidflow.errors import DataError
+from vidflow.pipelines.uniform import bin_frames, span_frames
 
 
 def clip_shape(sampling: Sampling) -> tuple[int, int]:
@@ -20,6 +31,9 @@ def clip_shape(sampling: Sampling) -> tuple[int, int]:
     (10, 32)
     >>> clip_shape(DenseSampling(num_segments=8, num_starts=10)), clip_shape(DenseSampling(num_segments=8, random=True))
     ((10, 8), (1, 8))
+
+    Raises:
+        ValueError: an untrimmed sampling, whose number of clips depends on the video; see ``has_fixed_clips``.
     """
     match sampling:
         case SegmentSampling():
@@ -28,10 +42,23 @@ def clip_shape(sampling: Sampling) -> tuple[int, int]:
             return sampling.num_clips * (2 if sampling.twice else 1), sampling.length
         case DenseSampling():
             return 1 if sampling.random else sampling.num_starts, sampling.num_segments
+        case UniformSampling() | BinSampling():
+            return sampling.num_clips, sampling.length
+        case KeyTimeSampling():
+            return 1, sampling.length
+        case UntrimmedSampling():
+            raise ValueError("an untrimmed sampling gives as many clips as the video has room for")
     assert_never(sampling)
 
 
-def sample_frames(num_frames: int, sampling: Sampling, rng: np.random.Generator | None = None) -> np.ndarray:
+def has_fixed_clips(sampling: Sampling) -> bool:
+    """Whether all videos give equally many clips, so that samples fit into one batch."""
+    return not isinstance(sampling, UntrimmedSampling)
+
+
+def sample_frames(
+    num_frames: int, sampling: Sampling, rng: np.random.Generator | None = None, *, key_frame: int | None = None
+) -> np.ndarray:
     """Frame numbers of all clips, int64 [C, T], each in [0, num_frames).
 
     >>> sample_frames(300, SegmentSampling(num_segments=8)).tolist()
@@ -40,10 +67,26 @@ def sample_frames(num_frames: int, sampling: Sampling, rng: np.random.Generator 
     Args:
         num_frames: frames in the video, > 0.
         rng: the source of chance; needed where ``sampling.random``, not used otherwise.
+        key_frame: the frame that a key-time sampling is about.
 
     Raises:
-        ValueError: a video without frames, or a random sampling without ``rng``.
+        ValueError: a video without frames, a random sampling without ``rng``, or a key-time one without ``key_frame``.
+        DataError: the video is shorter than the clip, and the sampling refuses such.
     """
+    return fold(positions(num_frames, sampling, rng, key_frame=key_frame), num_frames, policy_of(sampling))
+
+
+def policy_of(sampling: Sampling) -> str:
+    """What the sampling does with positions beyond the video; see ``fold``."""
+    if isinstance(sampling, ClipSampling | DenseSampling):
+        return sampling.out_of_bound
+    return "clamp" if isinstance(sampling, UntrimmedSampling | KeyTimeSampling) else "loop"
+
+
+def positions(
+    num_frames: int, sampling: Sampling, rng: np.random.Generator | None = None, *, key_frame: int | None = None
+) -> np.ndarray:
+    """As ``sample_frames``, before ``fold``: a position outside [0, num_frames) is one that the video lacks."""
     if num_frames <= 0:
         raise ValueError(f"num_frames ({num_frames}) must be positive")
     if not sampling.random:
@@ -62,7 +105,6 @@ def sample_frames(num_frames: int, sampling: Sampling, rng: np.random.Generator 
                 rng=rng,
             )
             frames = starts[:, None] + np.arange(sampling.length) * sampling.interval  # (C,) -> (C, T)
-            frames = fold(frames, num_frames, sampling.out_of_bound)
         case DenseSampling():
             frames = dense_frames(
                 num_frames,
@@ -71,9 +113,38 @@ def sample_frames(num_frames: int, sampling: Sampling, rng: np.random.Generator 
                 num_starts=sampling.num_starts,
                 rng=rng,
             )
+        case UniformSampling():
+            frames = span_frames(num_frames, length=sampling.length, num_clips=sampling.num_clips, rng=rng)
+        case BinSampling():
+            frames = bin_frames(
+                num_frames,
+                length=sampling.length,
+                num_clips=sampling.num_clips,
+                rng=np.random.RandomState(sampling.test_seed) if rng is None else rng,
+            )
+        case UntrimmedSampling():
+            centres = np.arange(sampling.clip_interval // 2, num_frames, sampling.clip_interval)
+            centres = centres if len(centres) else np.array([num_frames // 2])
+            frames = around(centres, length=sampling.length, interval=sampling.interval)
+        case KeyTimeSampling():
+            if key_frame is None:
+                raise ValueError("a 'key_time' sampling needs key_frame")
+            frames = around(np.array([key_frame]), length=sampling.length, interval=sampling.interval)
+            if rng is not None:
+                half, other_half = sampling.interval // -2, (sampling.interval + 1) // 2
+                frames = frames + rng.integers(half, other_half, size=frames.shape)
         case _:
             assert_never(sampling)
     return frames.astype(np.int64)
+
+
+def around(centres: np.ndarray, *, length: int, interval: int) -> np.ndarray:
+    """Positions of clips [C, T] whose frame T // 2 lies at a centre [C]; they may lie outside the video.
+
+    >>> around(np.array([10]), length=4, interval=3).tolist(), around(np.array([10]), length=3, interval=2).tolist()
+    ([[4, 7, 10, 13]], [[8, 10, 12]])
+    """
+    return np.asarray(centres[:, None] + (np.arange(length) - length // 2) * interval)
 
 
 def segment_frames(
@@ -152,12 +223,12 @@ def dense_frames(
     """Frames ``window // num_segments`` apart inside a window, [C, T = num_segments].
 
     Without ``rng`` one clip for each of ``num_starts`` windows, spread evenly from the video's start to its end and
-    rounded down; a single window starts at 0. A video shorter than the window starts again from its frame 0:
+    rounded down; a single window starts at 0. In a video shorter than the window ``fold`` says what follows its end:
 
     >>> dense_frames(100, num_segments=4, window=64, num_starts=3).tolist()
     [[0, 16, 32, 48], [18, 34, 50, 66], [36, 52, 68, 84]]
     >>> dense_frames(30, num_segments=8, window=64, num_starts=1).tolist()
-    [[0, 8, 16, 24, 2, 10, 18, 26]]
+    [[0, 8, 16, 24, 32, 40, 48, 56]]
 
     With ``rng`` one window, anywhere inside the video.
 
@@ -168,25 +239,38 @@ def dense_frames(
         starts = rng.integers(num_possible, size=1)
     else:
         starts = np.linspace(0, num_possible - 1, num_starts).astype(np.int64)
-    frames = starts[:, None] + np.arange(num_segments) * (window // num_segments)  # (C,) -> (C, T)
-    return frames % num_frames
+    return np.asarray(starts[:, None] + np.arange(num_segments) * (window // num_segments))  # (C,) -> (C, T)
 
 
 def fold(frames: np.ndarray, num_frames: int, out_of_bound: str) -> np.ndarray:
-    """Frame numbers [C, T] that may lie beyond the video, brought into [0, num_frames).
+    """Positions [C, T] that may lie beyond the video, brought into [0, num_frames).
 
     ``loop`` starts again from frame 0. ``repeat_last`` repeats the clip's last frame that lies inside the video;
-    where frames are more than one apart, that need not be the video's last one.
+    where frames are more than one apart, that need not be the video's last one. ``clamp`` takes the video's first or
+    last frame. ``error`` refuses.
 
     >>> fold(np.arange(8)[None], 5, "loop").tolist(), fold(np.arange(8)[None], 5, "repeat_last").tolist()
     ([[0, 1, 2, 3, 4, 0, 1, 2]], [[0, 1, 2, 3, 4, 4, 4, 4]])
     >>> fold(np.arange(0, 48, 8)[None], 31, "repeat_last").tolist()
     [[0, 8, 16, 24, 24, 24]]
+
+    Raises:
+        DataError: with ``error``, a position that the video lacks.
     """
     if out_of_bound == "loop":
         return frames % num_frames
+    if out_of_bound == "clamp":
+        return np.clip(frames, 0, num_frames - 1)
+    if out_of_bound == "error":
+        if frames.max() >= num_frames:
+            span = int((frames.max(axis=1) - frames.min(axis=1)).max()) + 1
+            raise DataError(
+                f"the video has {num_frames} frames and the clip spans {span}; leave short ones out with "
+                f'where = "num_frames >= {span}", or set sampling.out_of_bound to "loop" or "repeat_last"'
+            )
+        return frames
     if out_of_bound != "repeat_last":
-        raise ValueError(f"out_of_bound ({out_of_bound!r}) must be 'loop' or 'repeat_last'")
+        raise ValueError(f"out_of_bound ({out_of_bound!r}) must be 'loop', 'repeat_last', 'clamp' or 'error'")
     last = np.where(frames < num_frames, frames, 0).max(axis=1, keepdims=True)
     return np.where(frames < num_frames, frames, last)
 

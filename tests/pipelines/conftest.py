@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ def shard(source: Path, out: Path, *options: str) -> PackedDataset:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return PackedDataset.open(out)
+
+
+@pytest.fixture(scope="session")
+def shard_clips() -> Callable[..., PackedDataset]:
+    """``shard_clips(source, out, *options)`` packs class folders."""
+    return shard
 
 
 @pytest.fixture(scope="session")

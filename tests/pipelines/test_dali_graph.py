@@ -8,13 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from pictures import frames_sample
 
+from vidflow.config.augmentation import ColorJitter, GaussianBlur, RandAugment, RandomErasing
 from vidflow.config.pipeline import ClipPipeline, ClipSampling, FullFrame, Normalize, SegmentSampling, ThreeCrop
+from vidflow.config.sampling import UntrimmedSampling
 from vidflow.errors import DecodeError
 from vidflow.media.probe import probe_video
-from vidflow.pipelines.dali import DaliCpuExecutor, _Graphs
+from vidflow.pipelines.dali import DaliCpuExecutor, Graphs
 from vidflow.pipelines.executor import ReferenceExecutor, WorkItem, make_executor
-from vidflow.pipelines.plan import make_plan, sample_rng
+from vidflow.pipelines.nvdec import host_reason
+from vidflow.pipelines.plan import make_plan, make_plans, sample_rng
 from vidflow.schema import SampleRecord
 
 IDENTITY = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -43,8 +47,8 @@ def videos(numbered_video, tmp_path_factory):
 @pytest.mark.parametrize("pipeline", [DENSE, SPARSE], ids=["dense", "sparse, three crops"])
 def test_decoding_inside_the_graph_gives_the_frames_of_the_cpu_decoder(videos, pipeline, read_numbers):
     work = items(videos, pipeline)
-    inside = _Graphs(IDENTITY, decode=True, device="cpu", device_id=None, num_threads=1)
-    views = inside.run(work, [np.frombuffer(item.data.read_bytes(), np.uint8) for item in work])
+    inside = Graphs(IDENTITY, decode=True, device="cpu", device_id=None, num_threads=1)
+    views = inside.run([item.plan for item in work], [np.frombuffer(item.data.read_bytes(), np.uint8) for item in work])
     outside = DaliCpuExecutor(IDENTITY, num_threads=1).run(work)
     assert views.shape == outside.shape
     # DALI's own colour conversion rounds otherwise than swscale.
@@ -74,6 +78,25 @@ def test_plans_of_two_shapes_in_one_batch_are_refused(videos):
         DaliCpuExecutor(IDENTITY, num_threads=1).run(mixed)
 
 
+def test_plans_of_two_numbers_of_views_in_one_batch_are_refused(videos):
+    one, three = (SPARSE.model_copy(update={"crop": crop}) for crop in (FullFrame(), ThreeCrop()))
+    with pytest.raises(ValueError, match="must have one shape"):
+        DaliCpuExecutor(IDENTITY, num_threads=1).run(items(videos[:1], one) + items(videos[1:2], three))
+
+
+def test_untrimmed_videos_of_any_number_of_views_run_through_one_graph(videos):
+    executor, oracle = DaliCpuExecutor(IDENTITY, num_threads=1), ReferenceExecutor(IDENTITY)
+    counts = []
+    for interval in (4, 5, 8, 24):
+        pipeline = SPARSE.model_copy(update={"sampling": UntrimmedSampling(length=2, clip_interval=interval)})
+        work = items(videos[:1], pipeline)
+        views = executor.run(work)
+        assert (views - oracle.run(work)).abs().max() <= 1
+        counts.append(views.shape[1])
+    assert counts == [18, 15, 9, 3]
+    assert len(executor._graphs._built) == 1
+
+
 def test_executors_work_from_many_threads(videos):
     executor = make_executor(IDENTITY, name="dali")
     work = items(videos * 4, DENSE)
@@ -88,3 +111,39 @@ def test_a_file_that_is_not_the_probed_one_is_named(videos, name):
     item = items(videos[:1], DENSE)[0]
     with pytest.raises(DecodeError, match=r"sample 0 \(0\.webm\)"):
         make_executor(IDENTITY, name=name).run([WorkItem(item.record, item.plan, b"no video")])
+
+
+def test_what_happens_to_decoded_frames_on_the_host_keeps_a_sample_from_nvdec(videos):
+    record = items(videos[:1], DENSE)[0].record
+    assert record.video is not None
+    record = record.model_copy(update={"video": record.video.model_copy(update={"codec": "h264"})})
+
+    def reason(**options):
+        pipeline = DENSE.model_copy(update=options)
+        plan, *more = make_plans(record, pipeline, seed=0, epoch=0, index=0)
+        return host_reason(WorkItem(record, plan, b"", tuple(more)))
+
+    assert reason() is None
+    assert reason(blur=GaussianBlur(), erasing=RandomErasing(probability=1)) is None
+    assert reason(rand_augment=RandAugment(num_ops=9)) == "augmentation policy"
+    assert reason(repeats=2) == "repeated augmentation"
+
+
+def test_pictures_are_no_work_for_nvdec():
+    record, members = frames_sample(6)
+    item = WorkItem(record, make_plan(record, DENSE, sample_rng(0, 0, 0)), members)
+    assert host_reason(item) == "pictures"
+
+
+def test_effects_inside_the_graph_that_decodes_are_those_of_decoded_frames(videos):
+    """As NVDEC's graph has them: the only frames that it sees are its own."""
+    changed = DENSE.model_copy(
+        update={"blur": GaussianBlur(probability=1), "color_jitter": ColorJitter(brightness=0.3, hue=20), "flip": 0.5}
+    )
+    work = items(videos, changed)
+    for item in work:  # geometry without colour operations, which alone would stay in the graph
+        object.__setattr__(item.plan.effects, "warp", np.array([[0.9, 0.1, 3.0], [-0.1, 1.0, 2.0]]))
+    inside = Graphs(IDENTITY, decode=True, device="cpu", device_id=None, num_threads=1)
+    views = inside.run([item.plan for item in work], [np.frombuffer(item.data.read_bytes(), np.uint8) for item in work])
+    outside = DaliCpuExecutor(IDENTITY, num_threads=1).run(work)
+    assert (views - outside).abs().mean() < 2.5

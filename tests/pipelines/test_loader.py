@@ -5,7 +5,6 @@ import shutil
 import threading
 import time
 
-import numpy as np
 import psutil
 import pytest
 import torch
@@ -254,7 +253,7 @@ def test_a_slow_consumer_finds_only_a_few_batches_ready(packed, monkeypatch):
     monkeypatch.setattr(
         executor, "decode_frames", lambda data, *args, **kw: decoded.append(1) or original(data, *args, **kw)
     )
-    monkeypatch.setattr("vidflow.pipelines.loader.DECODED_BYTES", 1)
+    monkeypatch.setattr("vidflow.pipelines.feeding.DECODED_BYTES", 1)
     iterator = iter(loader(packed, batch_size=1, limit=19))
     next(iterator)
     time.sleep(1.0)
@@ -270,7 +269,7 @@ def test_memory_stays_flat_over_epochs(packed):
         for _batch in train:
             pass
         sizes.append(process.memory_info().rss)
-    assert np.median(sizes[-3:]) < np.median(sizes[2:5]) * 1.05 + 2e6
+    assert max(sizes[2:]) < sizes[1] * 1.05
 
 
 def test_multi_label_sets_give_zeros_and_ones(packed):

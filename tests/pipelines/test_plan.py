@@ -177,7 +177,8 @@ def test_a_sample_without_video_is_the_users_to_mend():
         ({"mirror": np.array([0, 1])}, r"mirror is int64 \[2\], not bool \[2\]"),
         ({"frames": np.zeros((2, 2), np.int64)}, r"frames is int64 \[2, 2\], not int64 \[2\]"),
         ({"frames": np.arange(4, dtype=np.int32)}, r"frames is int32"),
-        ({"color": np.ones(3, np.float32)}, r"color is float32 \[3\], not float32 \[4\]"),
+        ({"color": np.ones(3, np.float32)}, r"color is float32 \[3\], not float32 \[5\]"),
+        ({"padding": np.zeros(3, bool)}, r"padding is bool \[3\], not bool \[4\]"),
         ({"frames": np.arange(5)}, r"frames \[5\] do not make 2 clips"),
         ({"frames": np.arange(0)}, r"frames \[0\] do not make 2 clips"),
         ({"num_clips": 0}, "do not make 0 clips"),
@@ -261,7 +262,7 @@ def test_a_plan_survives_json(pipeline):
 
 
 def test_a_description_names_frames_boxes_and_colours():
-    text = plan(color=np.array([1.25, 1, 0.5, -10], np.float32)).describe()
+    text = plan(color=np.array([1.25, 1, 0.5, -10, 128], np.float32)).describe()
     assert text.splitlines() == [
         "2 views of 2 frames, 40 x 30 pixels",
         "clip 0: frames 0 1",

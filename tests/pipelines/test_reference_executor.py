@@ -87,8 +87,11 @@ def run_dali(frames: np.ndarray, plans: list[Plan], normalize: Normalize) -> lis
             antialias=False,
         )
         if plans[0].color is not None:
-            names = ("brightness", "contrast", "saturation", "hue")
-            video = fn.color_twist(video, **{n: source(lambda plan, i=i: plan.color[i]) for i, n in enumerate(names)})
+            brightness, contrast, saturation, hue, centre = (source(lambda plan, i=i: plan.color[i]) for i in range(5))
+            video = fn.hsv(video, hue=hue, saturation=saturation, dtype=types.FLOAT)
+            video = fn.brightness_contrast(
+                video, brightness=brightness, contrast=contrast, contrast_center=centre, dtype=types.UINT8
+            )
         return fn.crop_mirror_normalize(
             video,
             mirror=source(lambda plan: np.int32(plan.mirror[0])),
@@ -119,7 +122,9 @@ def test_colours_and_normalisation_equal_those_of_dali_within_two_grey_levels():
     frames, normalize = clip(), Normalize()
     rng = np.random.default_rng(2)
     plans = [
-        single_view(box, size, mirror=bool(i % 2), color=[*rng.uniform(0.5, 1.5, 3), rng.uniform(-40, 40)])
+        single_view(
+            box, size, mirror=bool(i % 2), color=[*rng.uniform(0.5, 1.5, 3), rng.uniform(-40, 40), rng.uniform(90, 160)]
+        )
         for i, (box, size) in enumerate(VIEWS + random_views(10))
     ]
     for plan, theirs in zip(plans, run_dali(frames, plans, normalize), strict=True):
@@ -190,7 +195,7 @@ def test_normalisation_is_per_channel():
 
 def test_colours_are_clipped_to_grey_levels():
     frames = clip()
-    bright = single_view((0, 0, 20, 20), (20, 20), color=[3, 1, 1, 0])
+    bright = single_view((0, 0, 20, 20), (20, 20), color=[3, 1, 1, 0, 128])
     view = execute_plan(frames, bright, RAW)[0]
     assert view.max() == 255
     assert np.array_equal(view.transpose(1, 2, 3, 0), np.minimum(frames[:, :20, :20].astype(int) * 3, 255))

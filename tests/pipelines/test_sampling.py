@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from vidflow.config.pipeline import ClipSampling, DenseSampling, Sampling, SegmentSampling
-from vidflow.pipelines.sampling import clip_shape, sample_frames
+from vidflow.errors import DataError
+from vidflow.pipelines.sampling import clip_shape, positions, sample_frames
 
 PARITY = Path(os.environ.get("VIDFLOW_PARITY", Path(__file__).parents[1] / "data/parity"))
 UNSUPPORTED = ("target_fps", "keep_tail_frames", "temporal_jitter")
@@ -197,3 +198,20 @@ def test_a_video_without_frames_is_refused(num_frames):
 def test_a_dense_window_shorter_than_its_frames_is_refused():
     with pytest.raises(ValidationError, match=r"window \(4\) must be at least num_segments \(8\)"):
         DenseSampling(num_segments=8, window=4)
+
+
+@pytest.mark.parametrize(
+    "sampling", [ClipSampling(length=8, interval=2), DenseSampling(num_segments=8, window=16, random=True)]
+)
+def test_a_video_shorter_than_the_clip_is_refused_where_that_is_wanted(sampling):
+    refusing = sampling.model_copy(update={"out_of_bound": "error"})
+    rng = np.random.default_rng(0)
+    with pytest.raises(DataError, match=r'the video has 9 frames and the clip spans 15; .* where = "num_frames >= 15"'):
+        sample_frames(9, refusing, rng)
+    assert sample_frames(16, refusing, rng).tolist() == sample_frames(16, sampling, np.random.default_rng(0)).tolist()
+
+
+@pytest.mark.parametrize("num_frames", [1, 5])
+def test_positions_beyond_a_short_video_are_told_from_its_frames(num_frames):
+    places = positions(num_frames, ClipSampling(length=8))
+    assert (places >= num_frames).tolist() == [[False] * num_frames + [True] * (8 - num_frames)]

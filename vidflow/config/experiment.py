@@ -26,6 +26,16 @@ class Experiment(Frozen):
     train: TrainConfig
 
     @model_validator(mode="after")
+    def _steps_take_a_batch_of_each_source(self) -> "Experiment":
+        count = len(self.data.sources)
+        if self.data.combine == "turns" and self.optim.accumulate % count:
+            raise ValueError(
+                f"optim.accumulate ({self.optim.accumulate}) must be a multiple of the {count} data.sources that take "
+                "turns, so that each step has a batch of each"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _milestones_are_reached(self) -> "Experiment":
         last = max(self.schedule.milestones, default=0)
         if self.schedule.by == "epoch" and last >= self.train.epochs:

@@ -34,7 +34,8 @@ def find_config(name: str) -> Path:
     for candidate in (Path(name), Path(f"{name}.toml")):
         if candidate.is_file():
             return candidate
-    shipped = sorted(shipped_folder().rglob("*.toml"))
+    # Files in a folder base/ are parts of others.
+    shipped = sorted(path for path in shipped_folder().rglob("*.toml") if path.parent.name != "base")
     base = Path(name).name.removesuffix(".toml") + ".toml"
     found = [path for path in shipped if path.name == base] if Path(name).parent == Path() else []
     if len(found) == 1:
@@ -97,6 +98,8 @@ def _admit_none(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
             chosen = next((option for option in options if kind_of(option) == value.get("kind")), None)
             if chosen or len(options) == 1:
                 result[name] = _admit_none(chosen or options[0], value)
+        elif isinstance(value, list) and len(options := models_in(field.annotation)) == 1:
+            result[name] = [_admit_none(options[0], item) if isinstance(item, dict) else item for item in value]
     return result
 
 
@@ -139,6 +142,8 @@ def to_tables(config: BaseModel) -> dict[str, Any]:
         value = getattr(config, name)
         if isinstance(value, BaseModel):
             tables[name] = to_tables(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            tables[name] = [to_tables(item) for item in value]
         elif value is not None:
             tables[name] = dumped[name]
         elif field.default is not None:

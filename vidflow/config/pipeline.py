@@ -3,60 +3,31 @@
 Every choice here only decides the *plan* of a sample (``vidflow.pipelines.plan``); executors carry plans out.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from vidflow.config.augmentation import AugMix, BatchMixing, ColorJitter, GaussianBlur, RandAugment, RandomErasing
+from vidflow.config.sampling import ClipSampling, DenseSampling, Sampling, SegmentSampling
 from vidflow.schema import Frozen
 
-
-class SegmentSampling(Frozen):
-    """TSN: one frame from each of N equal parts of the video. arXiv:1608.00859, section 3.1."""
-
-    kind: Literal["segments"] = "segments"
-    num_segments: int = Field(default=8, gt=0)
-    """Frames per clip, T."""
-    random: bool = False
-    """A random frame of each part (training) instead of its centre."""
-    twice: bool = False
-    """Test with a second clip, at the starts of the parts (TSM's "2 clips"). Gives 2 clips per sample."""
-
-
-class ClipSampling(Frozen):
-    """Clips of ``length`` frames, ``interval`` source frames apart, spread evenly (test) or at random (training)."""
-
-    kind: Literal["clips"] = "clips"
-    length: int = Field(gt=0)
-    """Frames per clip, T."""
-    interval: int = Field(default=1, gt=0)
-    """Source frames from one frame of the clip to the next."""
-    num_clips: int = Field(default=1, gt=0)
-    random: bool = False
-    twice: bool = False
-    out_of_bound: Literal["loop", "repeat_last"] = "loop"
-    """What follows the last frame of a video that is shorter than the clip."""
-
-
-class DenseSampling(Frozen):
-    """Frames at equal distances inside one window; tests average windows at several starts (TSM's dense sampling)."""
-
-    kind: Literal["dense"] = "dense"
-    num_segments: int = Field(default=8, gt=0)
-    """Frames per clip, T."""
-    window: int = Field(default=64, gt=0)
-    """Source frames that the window spans."""
-    num_starts: int = Field(default=10, gt=0)
-    """Clips in tests; training draws one window."""
-    random: bool = False
-
-    @model_validator(mode="after")
-    def _window_holds_the_segments(self) -> "DenseSampling":
-        if self.window < self.num_segments:
-            raise ValueError(f"window ({self.window}) must be at least num_segments ({self.num_segments})")
-        return self
-
-
-Sampling = Annotated[SegmentSampling | ClipSampling | DenseSampling, Field(discriminator="kind")]
+__all__ = [
+    "CenterCrop",
+    "ClipPipeline",
+    "ClipSampling",
+    "ColorJitter",
+    "Crop",
+    "DenseSampling",
+    "FullFrame",
+    "MultiScaleCrop",
+    "Normalize",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "Sampling",
+    "SegmentSampling",
+    "TenCrop",
+    "ThreeCrop",
+]
 
 
 class RandomResizedCrop(Frozen):
@@ -123,29 +94,36 @@ Crop = Annotated[
 ]
 
 
-class ColorJitter(Frozen):
-    """Random brightness, contrast, saturation (factors in [max(0, 1 - x), 1 + x]) and hue (degrees in [-x, x])."""
-
-    brightness: float = Field(default=0.0, ge=0)
-    contrast: float = Field(default=0.0, ge=0)
-    saturation: float = Field(default=0.0, ge=0)
-    hue: float = Field(default=0.0, ge=0, le=180)
-    probability: float = Field(default=1.0, ge=0, le=1)
-
-
 class Normalize(Frozen):
-    """(pixel - mean) / std per RGB channel, of pixels in [0, 255]."""
+    """(pixel - mean) / std per channel, of pixels in [0, 255]: red, green, blue, or a flow's x and y."""
 
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Normalize":
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values, std {len(self.std)}")
+        if min(self.std, default=1) <= 0:
+            raise ValueError(f"std must be positive, not {list(self.std)}")
+        return self
+
+
+FLOW_NORMALIZE = Normalize(mean=(128.0, 128.0), std=(128.0, 128.0))
+"""Of flow, where a pipeline names none: no motion is about 0, the largest about 1 (TSN's flow configs in MMAction2)."""
 
 
 class ClipPipeline(Frozen):
-    """From an encoded video to normalised views [V, C, T, H, W]."""
+    """From encoded frames to normalised views [V, C, T, H, W]."""
 
+    modality: Literal["rgb", "flow"] = "rgb"
+    """What the views show; flow needs samples of kind "frames" that have flow pictures."""
+    flow_length: int = Field(default=1, gt=0)
+    """Steps of flow behind each of the T frames, L; they are stacked to 2 L channels x1 y1 x2 y2 ..."""
     sampling: Sampling = SegmentSampling()
-    short_side: int | None = Field(default=256, gt=0)
-    """Short side in pixels to which the frame counts as resized before it is cropped; None crops the frame as it is.
+    short_side: int | tuple[int, int] | None = 256
+    """Short side in pixels to which the frame counts as resized before it is cropped; two numbers draw it from a range
+    (scale jitter), both ends included; None crops the frame as it is.
     Only geometry: pixels are resampled once, from the source to the output."""
     crop: Crop = CenterCrop()
     size: tuple[int, int] = (224, 224)
@@ -155,7 +133,25 @@ class ClipPipeline(Frozen):
     flip_labels: dict[int, int] = {}
     """Labels that change when mirrored, such as {"86" = 87, "87" = 86} for "left" and "right"."""
     color_jitter: ColorJitter | None = None
+    grayscale: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a clip without colours."""
+    blur: GaussianBlur | None = None
+    erasing: RandomErasing | None = None
+    rand_augment: RandAugment | None = None
+    aug_mix: AugMix | None = None
+    repeats: int = Field(default=1, gt=0)
+    """Plans per sample and epoch, as neighbouring rows of the batch from one decode (repeated augmentation,
+    arXiv:1901.09335)."""
+    mixing: BatchMixing | None = None
+    """Mixing of whole training batches, on the device."""
     normalize: Normalize = Normalize()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flow_has_its_own_normalisation(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("modality") == "flow" and "normalize" not in values:
+            return values | {"normalize": FLOW_NORMALIZE}
+        return values
 
     @field_validator("size", mode="before")
     @classmethod
@@ -168,3 +164,28 @@ class ClipPipeline(Frozen):
         if min(value) <= 0:
             raise ValueError(f"must be positive, not {list(value)}")
         return value
+
+    @field_validator("short_side")
+    @classmethod
+    def _short_side_is_positive(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        low, high = value if isinstance(value, tuple) else (value or 1, value or 1)
+        if not 0 < low <= high or value == 0:
+            shown = list(value) if isinstance(value, tuple) else value
+            raise ValueError(f"must be positive, or a range 0 < low <= high, not {shown}")
+        return value
+
+    @model_validator(mode="after")
+    def _steps_fit_the_modality(self) -> "ClipPipeline":
+        channels = 2 if self.modality == "flow" else 3
+        if len(self.normalize.mean) != channels:
+            raise ValueError(f"normalize: {self.modality} needs {channels} values, not {len(self.normalize.mean)}")
+        if self.rand_augment is not None and self.aug_mix is not None:
+            raise ValueError("give rand_augment or aug_mix, not both")
+        if self.modality == "rgb":
+            if self.flow_length != 1:
+                raise ValueError(f"flow_length = {self.flow_length} is for modality = 'flow'")
+            return self
+        colours = ("color_jitter", "grayscale", "blur", "erasing", "rand_augment", "aug_mix")
+        if wrong := [name for name in colours if getattr(self, name)]:
+            raise ValueError(f"{', '.join(wrong)}: not for modality = 'flow', whose values are no colours")
+        return self

@@ -11,9 +11,11 @@ from vidflow.config.merge import Origins, source_of
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
-    """The model classes in an annotation: of a union all, of anything else one or none."""
+    """The model classes in an annotation: of a union all, of a list those of its items, else one or none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
+    if typing.get_origin(annotation) in (tuple, list):
+        return models_in(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
         return [model for option in typing.get_args(annotation) for model in models_in(option)]
     return []
@@ -31,6 +33,9 @@ def _walk(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[tuple[str,
     holder: type[BaseModel] | None = model
     options: list[type[BaseModel]] = []
     for part in location:
+        if isinstance(part, int):  # a place in a list
+            path.append(str(part))
+            continue
         if options and len(options) > 1:
             holder = next((option for option in options if kind_of(option) == part), None)
             options = []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vidflow.batch import Batch
 from vidflow.errors import ConfigError
-from vidflow.models.param_groups import Rule, param_groups
+from vidflow.models.param_groups import param_groups
 from vidflow.predictions import ClassPredictions
 
 
@@ -73,10 +73,18 @@ def make_optimizer(
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4) or ["SGD"]
             raise ConfigError(f"optim.name = {name!r} is no optimizer of torch.optim. Did you mean {near[0]!r}?")
         constructor = getattr(torch.optim, name)
-    groups = param_groups(model, lr, weight_decay, cast(Rule, rule))
+    groups = param_groups(model, lr, weight_decay, rule)
     if not groups:
         raise ConfigError("no parameter is trained: the model freezes them all; change model.options")
     try:
         return cast(torch.optim.Optimizer, constructor(groups, lr=lr, weight_decay=weight_decay, **options))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optim.name = {name!r} does not take optim.options = {options}: {error}") from error
+
+
+def use_channels_last(model: nn.Module) -> None:
+    """Lay out the kernels of 2D and 3D convolutions so that channels are neighbours in memory; features follow."""
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in model.parameters():
+        if parameter.ndim in layouts:
+            parameter.data = parameter.data.to(memory_format=layouts[parameter.ndim])

@@ -32,6 +32,8 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the last validation."""
     best_metrics: dict[str, float] = field(default_factory=dict)
+    num_skipped: int = 0
+    """Samples of the current epoch that could not be read."""
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:

@@ -8,12 +8,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from vidflow.batch import Batch
+from vidflow.cli.console import errors
 from vidflow.engine.building import TaskModel
 from vidflow.engine.journal import epoch_bar
 from vidflow.engine.processes import any_stop, from_all, share_buffers
 from vidflow.engine.signals import StopRequest
 from vidflow.errors import ConfigError
 from vidflow.evaluation.classification import ClassificationMetrics
+from vidflow.evaluation.metric import ScoreStore
 from vidflow.evaluation.multi_label import MultiLabelMetrics
 
 
@@ -32,6 +34,14 @@ def main_metric(wanted: str | None, *, multi_label: bool) -> str:
     if wanted is not None and wanted not in known:
         raise ConfigError(f"train.best_metric = {wanted!r}: this data set's metrics are {', '.join(known)}")
     return wanted or known[0]
+
+
+def tell_missed(metrics: ScoreStore) -> None:
+    """Name the samples that could not be read, which count as wrong."""
+    for sample in list(metrics.missed.values())[:8]:
+        errors.print(f"missed {sample.reason}", markup=False, highlight=False, soft_wrap=True)
+    if len(metrics.missed) > 8:
+        errors.print(f"missed {len(metrics.missed) - 8} more", markup=False, highlight=False)
 
 
 def collect(

@@ -44,12 +44,17 @@ class Journal:
         if self._writer is not None:
             self._writer.close()
 
-    def write(self, kind: Literal["train", "val"], step: int, values: dict[str, Any]) -> None:
+    def write(
+        self,
+        kind: Literal["train", "val", "skipped", "missed", "damage", "decode", "decoded_on_cpu"],
+        step: int,
+        values: dict[str, Any],
+    ) -> None:
         """One line of the log, and its numbers to the tracker."""
         if not self.active:
             return
         self.run.append({"kind": kind, "step": step, "time": round(time.time(), 3), **values})
-        if self._writer is not None:
+        if self._writer is not None and kind in ("train", "val"):
             for name, value in values.items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(f"{kind}/{name}", value, step)

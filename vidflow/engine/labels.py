@@ -16,7 +16,7 @@ def check_labels(dataset: PackedDataset, indices: np.ndarray, *, split: str, num
         DataError: naming some of the samples, the labels' range, and what it may mean.
     """
     column = dataset.table.column("labels").combine_chunks()
-    counts = np.asarray(column.value_lengths())[indices]
+    counts = np.from_dlpack(column.value_lengths())[indices]
     multi_label = dataset.info.multi_label
     if not multi_label and (counts != 1).any():
         bad = indices[counts != 1]
@@ -24,8 +24,8 @@ def check_labels(dataset: PackedDataset, indices: np.ndarray, *, split: str, num
             f"{dataset.storage.root}: split {split!r}: {len(bad)} samples do not have exactly one label, "
             f"such as {_named(dataset, bad)}; pack the set with a label each, or as a multi-label one"
         )
-    offsets = np.asarray(column.offsets)
-    labels = np.asarray(column.values)
+    offsets = np.from_dlpack(column.offsets)
+    labels = np.from_dlpack(column.values)
     chosen = np.concatenate([labels[offsets[i] : offsets[i + 1]] for i in indices]) if len(indices) else labels[:0]
     if not len(chosen) or (chosen.min() >= 0 and chosen.max() < num_classes):
         return

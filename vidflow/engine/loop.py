@@ -4,6 +4,8 @@ Rules that are easy to get wrong, and how they are here:
 
 - A step takes ``accumulate`` batches; an epoch's last window may be shorter. Each batch's loss counts 1 / (true number
   of batches in its window), so an epoch makes ceil(batches / accumulate) steps, each a mean.
+- A sample that was skipped counts for nothing: the loss and the gradient are means over the samples that were read, on
+  all processes together. A step without any such sample is not made.
 - The rate of a step follows from the epoch and the number of steps made before it. Steps that the gradient scaler
   skipped are not made.
 - Every batch has its own seed, from (seed, epoch, position in the epoch, rank): a resumed run draws what an
@@ -24,7 +26,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vidflow.batch import Batch
+from vidflow.batch import Batch, SkippedSample
 from vidflow.cli.console import errors
 from vidflow.engine.building import LossStep
 from vidflow.engine.checkpoint import (
@@ -37,15 +39,19 @@ from vidflow.engine.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from vidflow.engine.evaluate import collect, metrics_for
+from vidflow.engine.decoding import DecoderAccount
+from vidflow.engine.evaluate import collect, metrics_for, tell_missed
 from vidflow.engine.journal import EpochBar, Journal, Meter, epoch_bar
 from vidflow.engine.processes import agree, from_all, share_buffers
 from vidflow.engine.runs import RunFolder
 from vidflow.engine.schedule import Schedule
 from vidflow.engine.seeding import seed_all
 from vidflow.engine.signals import StoppedError, StopRequest
+from vidflow.engine.skipping import SkipAccount, scale_gradients
 from vidflow.errors import NonFiniteLossError
 from vidflow.pipelines.loader import Loader
+from vidflow.pipelines.mixing import BatchMixer
+from vidflow.pipelines.turns import TurnLoader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,8 @@ class LoopSettings:
     main_metric: str = "top1"
     multi_label: bool = False
     seed: int = 0
+    max_skipped: float = 1.0
+    """Part of an epoch's samples that may be skipped before the run ends with an error."""
 
 
 class Loop:
@@ -77,13 +85,14 @@ class Loop:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
-        loader: Loader,
+        loader: Loader | TurnLoader,
         val_loader: Loader | None,
         ema: AveragedModel | None,
         stop: StopRequest,
+        mixer: BatchMixer | None = None,
     ) -> None:
         self.settings, self.accelerator, self.run, self.stop = settings, accelerator, run, stop
-        self.schedule, self.loader, self.val_loader = schedule, loader, val_loader
+        self.schedule, self.loader, self.val_loader, self.mixer = schedule, loader, val_loader, mixer
         self.progress = Progress()
         self.model, self.optimizer = model, optimizer
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -92,6 +101,8 @@ class Loop:
         self.ema = ema.to(accelerator.device) if ema is not None else None
         self._saved: tuple[Path, dict[str, Any]] | None = None
         """The latest checkpoint of this process's run, and the loader's state in it."""
+        self._skips = SkipAccount(accelerator, max_share=settings.max_skipped, tell=self._tell)
+        self._decoders = DecoderAccount(accelerator, tell=self._tell)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -163,6 +174,9 @@ class Loop:
             StoppedError: a signal asked to stop; the state is saved.
             NonFiniteLossError: a loss or gradient is not finite; the last checkpoint is untouched.
         """
+        self._decoders.chosen("training", self.loader, journal, step=self.progress.step)
+        if self.val_loader is not None:
+            self._decoders.chosen("validation", self.val_loader, journal, step=self.progress.step)
         while True:
             if self._validation_is_due:
                 self._validate(journal)
@@ -187,7 +201,7 @@ class Loop:
         with epoch_bar(title, total=len(self.loader), done=self.loader.position, active=active) as bar:
             while left:
                 count = min(settings.accumulate, left)
-                made, signum = self._step(batches, count, meter)
+                made, signum = self._step(batches, count, meter, journal)
                 left -= count
                 meter = self._note(journal, bar, meter, count, force=not left)
                 if left and (signum or self.finished):
@@ -202,10 +216,13 @@ class Loop:
                     self.save()
         # Behind its last batch the loader moves on to the next epoch.
         next(batches, None)
+        self._skips.end_epoch(journal, progress, num_samples=self.loader.num_samples)
+        self._skips.damage(journal, progress, self.loader.damage)
+        self._decoders.end_epoch("training", self.loader, journal, epoch=progress.epoch + 1, step=progress.step)
         progress.epoch += 1
         return signum
 
-    def _step(self, batches: Iterator[Batch], count: int, meter: Meter) -> tuple[bool, int]:
+    def _step(self, batches: Iterator[Batch], count: int, meter: Meter, journal: Journal) -> tuple[bool, int]:
         """One optimizer step over ``count`` batches: whether it was made, and the number of a signal to stop or 0."""
         settings, progress, accelerator = self.settings, self.progress, self.accelerator
         rate = self.schedule.factor(epoch=progress.epoch, step=progress.step)
@@ -214,25 +231,37 @@ class Loop:
         total = torch.zeros((), device=accelerator.device)
         ids: list[str] = []
         bad_ids: list[str] = []
+        skipped: dict[tuple[str, str], SkippedSample] = {}
+        lost = 0.0
         num_clips = 0
         for number in range(count):
             with meter.waiting():
-                batch = next(batches)
+                whole = next(batches)
+            skipped |= {(sample.key, sample.id): sample for sample in whole.skipped}
+            batch = whole.without_skipped()
+            weight = int((~batch.padding).sum()) / len(whole)
+            lost += (1 - weight) / count
             seed_all(settings.seed, "batch", progress.epoch, self.loader.position, accelerator.process_index)
             # Gradients travel between processes with the last batch of the window.
             last = number == count - 1
             with contextlib.nullcontext() if last else accelerator.no_sync(self.step_model):
-                losses = self.step_model(batch.to(accelerator.device))
+                losses = self.step_model(self._mixed(batch.to(accelerator.device)))
                 loss = torch.stack(list(losses.values())).sum()
-                accelerator.backward(loss / count)
-            total += loss.detach().float() / count
+                accelerator.backward(loss * weight / count)
+            total += loss.detach().float() * weight / count
             num_clips += batch.clips.shape[0] * batch.clips.shape[1] if "clips" in batch.inputs else len(batch)
             ids += batch.ids
             if not torch.isfinite(loss):
                 bad_ids += batch.ids
-        report = agree(accelerator, loss=total, stop_signal=self.stop.signum)
+        report = agree(accelerator, loss=total, share=1 - lost, num_skipped=len(skipped), stop_signal=self.stop.signum)
         if report.num_bad:
             self._refuse("the loss", bad_ids)
+        if report.num_skipped:
+            samples = self.loader.num_samples
+            self._skips.note(journal, progress, list(skipped.values()), count=report.num_skipped, num_samples=samples)
+        if not scale_gradients(self.parameters, report.share):
+            self.step_optimizer.zero_grad()
+            return False, report.stop_signal
         norm = self._clip()
         # A scaler expects infinite gradients now and then: it skips the step and lowers its scale.
         if accelerator.scaler is None and not math.isfinite(norm):
@@ -247,6 +276,12 @@ class Loop:
         meter.add({"loss": report.loss, **({"grad_norm": norm} if made else {})}, num_clips)
         return made, report.stop_signal
 
+    def _mixed(self, batch: Batch) -> Batch:
+        """The latest batch on the device, mixed where that is wanted."""
+        if self.mixer is None:
+            return batch
+        return self.mixer(batch, epoch=self.progress.epoch, position=self.loader.position)
+
     def _clip(self) -> float:
         """Clip the gradients where that is wanted; gives their common L2 norm before it."""
         if self.settings.clip_norm is not None:
@@ -260,14 +295,16 @@ class Loop:
         step = self.progress.step
         rate = self.optimizer.param_groups[0]["lr"]
         means = meter.means(self.accelerator.num_processes)
+        num_skipped = self.progress.num_skipped
         bar.advance(
             batches,
-            f"loss {means['loss']:.4f}  lr {rate:.3g}  {means['clips_per_s']:.1f} clips/s  "
-            f"data wait {means['data_wait']:.0%}",
+            f"loss {means.get('loss', math.nan):.4f}  lr {rate:.3g}  {means['clips_per_s']:.1f} clips/s  "
+            f"data wait {means['data_wait']:.0%}" + (f"  {num_skipped} skipped" if num_skipped else ""),
         )
         if step % self.settings.log_every and not force:
             return meter
-        journal.write("train", step, {"epoch": self.progress.epoch + 1, "lr": rate, **means})
+        counted = {"num_skipped": num_skipped} if num_skipped else {}
+        journal.write("train", step, {"epoch": self.progress.epoch + 1, "lr": rate, **means, **counted})
         return Meter()
 
     def _validate(self, journal: Journal) -> None:
@@ -296,6 +333,13 @@ class Loop:
             if self.accelerator.is_main_process:
                 about = {"step": str(progress.step), "epoch": str(progress.epoch), settings.main_metric: repr(value)}
                 save_weights(self.run.best_weights, model.state_dict(), about)
+        for sample in metrics.missed.values():
+            told = {"key": sample.key, "id": sample.id, "reason": sample.reason}
+            journal.write("missed", progress.step, {"epoch": progress.epoch, **told})
+        if self.accelerator.is_main_process:
+            tell_missed(metrics)
+        self._skips.damage(journal, progress, self.val_loader.damage)
+        self._decoders.end_epoch("validation", self.val_loader, journal, epoch=progress.epoch, step=progress.step)
         journal.write("val", progress.step, {"epoch": progress.epoch, "num_samples": len(metrics), **progress.metrics})
         if self.accelerator.is_main_process:
             if self._saved is not None and self._saved[1] == self.loader.state_dict():

@@ -55,22 +55,29 @@ class StepReport:
     """What all processes know after a step."""
 
     loss: float
-    """Mean over processes."""
+    """Mean over all samples that were read."""
+    share: float
+    """Mean over processes of the part of the samples that were read."""
     num_bad: int
     """Processes whose loss is not finite."""
+    num_skipped: int
+    """Samples of all processes that could not be read."""
     stop_signal: int
     """Largest signal number that any process has received, or 0."""
 
 
-def agree(accelerator: Accelerator, *, loss: torch.Tensor, stop_signal: int) -> StepReport:
+def agree(
+    accelerator: Accelerator, *, loss: torch.Tensor, share: float = 1.0, num_skipped: int = 0, stop_signal: int
+) -> StepReport:
     """One small exchange per optimizer step: the mean loss, whether any is not finite, and whether to stop.
 
     Args:
-        loss: this process's mean loss of the window, a scalar.
+        loss: this process's loss of the window, a scalar: the sum over samples read, over the number of all.
+        share: the part of this process's samples of the window that were read.
     """
     finite = torch.isfinite(loss)
     values = torch.stack([torch.where(finite, loss, 0.0), (~finite).to(loss.dtype)]).double().cpu()
-    mine = torch.tensor([*values.tolist(), float(stop_signal)], dtype=torch.float64)
+    mine = torch.tensor([*values.tolist(), float(stop_signal), share, float(num_skipped)], dtype=torch.float64)
     if accelerator.num_processes > 1:
         every = [
             torch.empty_like(mine, device=accelerator.device, dtype=torch.float32)
@@ -80,7 +87,14 @@ def agree(accelerator: Accelerator, *, loss: torch.Tensor, stop_signal: int) -> 
         table = torch.stack(every).double().cpu()
     else:
         table = mine[None]
-    return StepReport(float(table[:, 0].mean()), int(table[:, 1].sum()), int(table[:, 2].max()))
+    together = float(table[:, 3].mean())
+    return StepReport(
+        loss=float(table[:, 0].mean()) / together if together else 0.0,
+        share=together,
+        num_bad=int(table[:, 1].sum()),
+        num_skipped=int(table[:, 4].sum()),
+        stop_signal=int(table[:, 2].max()),
+    )
 
 
 def any_stop(accelerator: Accelerator, stop_signal: int) -> int:

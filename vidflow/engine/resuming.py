@@ -13,10 +13,18 @@ FREE = {
     "output",
     "data.root",
     "data.executor",
+    "data.decode",
     "data.num_threads",
+    "data.on_bad_sample",
+    "data.on_bad_sample_eval",
+    "data.max_skipped",
+    "data.checksums",
+    "data.cache",
+    "data.cache_bytes",
     "data.batch_size_eval",
     "data.test_split",
     "model.load_from",
+    "model.head_rows",
     "train.max_steps",
     "train.val_every",
     "train.checkpoint_every_epochs",
@@ -32,8 +40,15 @@ def _flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         name = f"{prefix}{key}"
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = {str(number): item for number, item in enumerate(value)}
         flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
+
+
+def _is_free(key: str) -> bool:
+    """Whether a setting is one of where things lie, in [data.test], or a source's root."""
+    return key.startswith("data.test.") or (key.startswith("data.sources.") and key.endswith(".root"))
 
 
 def check_same_run(old: Experiment, new: Experiment, where: str) -> None:
@@ -49,7 +64,7 @@ def check_same_run(old: Experiment, new: Experiment, where: str) -> None:
     lines = [
         f"  {key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and key not in free and not key.startswith("data.test.")
+        if before.get(key) != after.get(key) and key not in free and not _is_free(key)
     ]
     if lines:
         raise ConfigError(

@@ -7,10 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vidflow.cli.console import errors
 from vidflow.config.experiment import Experiment
 from vidflow.dataset import PackedDataset
 from vidflow.engine.checkpoint import load_exactly
-from vidflow.engine.evaluate import collect, metrics_for
+from vidflow.engine.data import evaluation_loader, open_evaluation
+from vidflow.engine.decoding import DecoderAccount
+from vidflow.engine.evaluate import collect, metrics_for, tell_missed
 from vidflow.engine.labels import check_labels
 from vidflow.engine.processes import accelerate_session
 from vidflow.engine.runs import RunFolder
@@ -19,7 +22,6 @@ from vidflow.engine.signals import StoppedError, StopRequest
 from vidflow.errors import ConfigError
 from vidflow.evaluation.metric import ScoreStore
 from vidflow.models import build_model
-from vidflow.pipelines.loader import build_loader
 
 
 @dataclass(frozen=True)
@@ -60,30 +62,34 @@ def evaluate_run(
         accelerate_session(config.train.precision) as accelerator,
         StopRequest() as stop,
     ):
-        dataset = PackedDataset.open(config.data.root)
+        dataset, indices = open_evaluation(config.data, split, run.classes().names if config.data.sources else None)
         multi_label = dataset.info.multi_label
         num_classes = config.model.num_classes or len(dataset.info.classes)
-        model = build_model(config.model.name, num_classes=num_classes, multi_label=multi_label, **config.model.options)
+        model = build_model(
+            config.model.name,
+            num_classes=num_classes,
+            multi_label=multi_label,
+            data_classes=dataset.info.classes,
+            **config.model.options,
+        )
         load_exactly(model, weights)
         model = model.to(accelerator.device).eval()
-        loader = build_loader(
-            dataset,
-            config.data.test_pipeline,
-            split=split,
-            where=config.data.where,
-            training=False,
-            seed=config.seed,
-            batch_size=config.data.batch_size_eval or config.train.batch_size,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-            device=accelerator.device,
-            executor=config.data.executor,
-            num_threads=config.data.num_threads,
-        )
-        check_labels(dataset, loader.indices, split=split, num_classes=num_classes)
+        check_labels(dataset, indices, split=split, num_classes=num_classes)
+        pipeline = config.data.test_pipeline
+        loader = evaluation_loader(config, dataset, indices, accelerator, split=split, pipeline=pipeline)
+
+        def tell(text: str) -> None:
+            if accelerator.is_main_process:
+                errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        decoders = DecoderAccount(accelerator, tell=tell)
+        decoders.chosen("test", loader, None, step=0)
         metrics = metrics_for(multi_label=multi_label)
         if not collect(accelerator, model, loader, metrics, title=f"test on {split}", total=len(loader), stop=stop):
             raise StoppedError(stop.signum, f"stopped by signal {stop.signum} before the test was complete")
+        decoders.end_epoch("test", loader, None, epoch=1, step=0)
+        if accelerator.is_main_process:
+            tell_missed(metrics)
         if dump is not None and accelerator.is_main_process:
             write_scores(dump, metrics, dataset)
         is_main = accelerator.is_main_process
@@ -91,7 +97,10 @@ def evaluate_run(
 
 
 def write_scores(path: Path, metrics: ScoreStore, dataset: PackedDataset) -> None:
-    """One Parquet row per sample: index, id, labels, predicted (the best class) and scores [K]."""
+    """One Parquet row per sample: index, id, labels, predicted (the best class) and scores [K].
+
+    A sample that was missed has -1 and NaN.
+    """
     indices, scores, labels = metrics.arrays()
     ids = dataset.table.column("id").take(pa.array(indices))
     listed = (
@@ -104,7 +113,7 @@ def write_scores(path: Path, metrics: ScoreStore, dataset: PackedDataset) -> Non
             "index": pa.array(indices),
             "id": ids,
             "labels": pa.array(listed, pa.list_(pa.int32())),
-            "predicted": pa.array(scores.argmax(1).astype(np.int32)),
+            "predicted": pa.array(np.where(metrics.missed_rows(), -1, scores.argmax(1)).astype(np.int32)),
             "scores": pa.array(list(scores), pa.list_(pa.float32())),
         }
     )

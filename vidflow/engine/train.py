@@ -1,5 +1,6 @@
 """``train``: from a config to a finished run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,9 +8,10 @@ from accelerate import Accelerator
 
 from vidflow.cli.console import errors
 from vidflow.config.experiment import Experiment
-from vidflow.dataset import PackedDataset
-from vidflow.engine.building import make_optimizer
+from vidflow.dataset import DatasetInfo, PackedDataset
+from vidflow.engine.building import make_optimizer, use_channels_last
 from vidflow.engine.checkpoint import Progress
+from vidflow.engine.data import evaluation_loader, open_evaluation, open_training, training_loader
 from vidflow.engine.evaluate import main_metric
 from vidflow.engine.journal import Journal, check_tracker
 from vidflow.engine.labels import check_labels
@@ -22,9 +24,9 @@ from vidflow.engine.seeding import determinism, seed_all
 from vidflow.engine.signals import StopRequest
 from vidflow.errors import ConfigError
 from vidflow.models import build_model
-from vidflow.models.weights import load_weights
-from vidflow.pipelines.epoch import Window
-from vidflow.pipelines.loader import Loader, build_loader
+from vidflow.models.weights import load_weights, read_head_rows
+from vidflow.pipelines.loader import Loader
+from vidflow.pipelines.mixing import BatchMixer
 
 
 def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = False) -> Progress:
@@ -56,7 +58,7 @@ def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = 
         if accelerator.is_main_process:
             if overwrite and run.exists:
                 run.clear()
-            run.start(config, _class_list(config))
+            run.start(config, _class_list(config, loop.loader.dataset.info))
         accelerator.wait_for_everyone()
         if start is not None:
             loop.restore(start)
@@ -81,23 +83,33 @@ def assemble(
     """
     check_tracker(config.train.tracker)
     data, optim, schedule = config.data, config.optim, config.schedule
-    dataset = PackedDataset.open(data.root)
-    multi_label = dataset.info.multi_label
-    num_classes = config.model.num_classes or len(dataset.info.classes)
-    loader, val_loader = _loaders(config, dataset, accelerator)
-    for part, split in ((loader, data.train_split), (val_loader, data.val_split)):
-        if part is not None:
-            check_labels(dataset, part.indices, split=split, num_classes=num_classes)
+    opened: dict[str, PackedDataset] = {}
+    training = open_training(data, opened)
+    multi_label = training.dataset.info.multi_label
+    num_classes = config.model.num_classes or len(training.classes)
+    loader = training_loader(config, training, accelerator)
+    val_loader = _val_loader(config, training.classes, accelerator, opened, num_classes=num_classes)
     metric = main_metric(config.train.best_metric, multi_label=multi_label)
 
     seed_all(config.seed, "model")
-    model = build_model(config.model.name, num_classes=num_classes, multi_label=multi_label, **config.model.options)
+    model = build_model(
+        config.model.name,
+        num_classes=num_classes,
+        multi_label=multi_label,
+        data_classes=training.classes,
+        **config.model.options,
+    )
+    for indices in training.chosen:
+        # A model may have a head of its own for one of the sources.
+        num_labels = getattr(model, "num_labels", num_classes)
+        check_labels(training.dataset, indices, split=data.train_split, num_classes=num_labels)
     if fresh and config.model.load_from is not None:
-        report = load_weights(model, config.model.load_from, mode="finetune")
+        rows = read_head_rows(config.model.head_rows) if config.model.head_rows is not None else None
+        report = load_weights(model, config.model.load_from, mode="finetune", head_rows=rows)
         if accelerator.is_main_process:
             errors.print(report.summary(), markup=False, highlight=False, soft_wrap=True)
     if config.train.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        use_channels_last(model)
     if config.train.sync_bn and accelerator.num_processes > 1:
         if accelerator.device.type == "cpu":
             raise ConfigError("train.sync_bn = true needs GPUs; leave it out on CPUs")
@@ -137,7 +149,10 @@ def assemble(
         main_metric=metric,
         multi_label=multi_label,
         seed=config.seed,
+        max_skipped=data.max_skipped,
     )
+    mixing, rank = data.train.mixing, accelerator.process_index
+    mixer = None if mixing is None else BatchMixer(mixing, num_classes=num_classes, seed=config.seed, rank=rank)
     return Loop(
         settings,
         accelerator=accelerator,
@@ -149,51 +164,31 @@ def assemble(
         val_loader=val_loader,
         ema=ema,
         stop=stop,
+        mixer=mixer,
     )
 
 
-def _class_list(config: Experiment) -> ClassList:
-    """The data set's classes; a model of more classes has numbers for the rest."""
-    info = PackedDataset.open(config.data.root).info
+def _class_list(config: Experiment, info: DatasetInfo) -> ClassList:
+    """The data's classes; a model of more classes has numbers for the rest."""
     count = config.model.num_classes or len(info.classes)
     rest = (f"class {number}" for number in range(len(info.classes), count))
     return ClassList((*info.classes, *rest), info.multi_label)
 
 
-def _loaders(config: Experiment, dataset: PackedDataset, accelerator: Accelerator) -> tuple[Loader, Loader | None]:
-    data = config.data
-    train_loader = build_loader(
-        dataset,
-        data.train,
-        split=data.train_split,
-        where=data.where,
-        batch_size=config.train.batch_size,
-        training=True,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        device=accelerator.device,
-        executor=data.executor,
-        num_threads=data.num_threads,
-        window=Window(num_samples=data.shuffle_window),
-    )
+def _val_loader(
+    config: Experiment,
+    classes: Sequence[str],
+    accelerator: Accelerator,
+    opened: dict[str, PackedDataset],
+    *,
+    num_classes: int,
+) -> Loader | None:
     if not config.train.val_every:
-        return train_loader, None
-    val_loader = build_loader(
-        dataset,
-        data.val,
-        split=data.val_split,
-        where=data.where,
-        batch_size=data.batch_size_eval or config.train.batch_size,
-        training=False,
-        seed=config.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        device=accelerator.device,
-        executor=data.executor,
-        num_threads=data.num_threads,
-    )
-    return train_loader, val_loader
+        return None
+    split = config.data.val_split
+    dataset, indices = open_evaluation(config.data, split, classes, opened)
+    check_labels(dataset, indices, split=split, num_classes=num_classes)
+    return evaluation_loader(config, dataset, indices, accelerator, split=split, pipeline=config.data.val)
 
 
 def _headline(config: Experiment, loop: Loop, start: Path | None) -> str:

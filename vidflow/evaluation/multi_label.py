@@ -27,10 +27,13 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
 
 
 class MultiLabelMetrics(ScoreStore):
-    """mAP over the classes that have positives, and how many classes have none (they are left out)."""
+    """mAP over the classes that have positives, and how many classes have none (they are left out).
+
+    A positive that was missed is never found: it adds nothing to its class's precision, and counts in its recall.
+    """
 
     def compute(self) -> dict[str, float]:
-        """``mAP`` in [0, 1] and ``classes_without_positives``.
+        """``mAP`` in [0, 1], ``classes_without_positives``, and ``num_missed`` where samples were missed.
 
         Raises:
             DataError: no class has a positive sample.
@@ -48,7 +51,13 @@ class MultiLabelMetrics(ScoreStore):
                 f"mAP: none of {labels.shape[1]} classes has a positive among {len(labels)} samples; "
                 "check the split's labels"
             )
+        read = ~self.missed_rows()
+        found = positive[read].sum(0) / np.maximum(positive.sum(0), 1)
+        values = [
+            average_precision(scores[read, k], positive[read, k]) * found[k] if found[k] else 0.0 for k in present
+        ]
         return {
-            "mAP": float(np.mean([average_precision(scores[:, k], positive[:, k]) for k in present])),
+            "mAP": float(np.mean(values)),
             "classes_without_positives": float(labels.shape[1] - len(present)),
+            **self.num_missed(),
         }

@@ -8,10 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vidflow.batch import Batch
+from vidflow.config.pipeline import ClipPipeline
+from vidflow.config.sampling import KeyTimeSampling
 from vidflow.engine.building import TaskModel
 from vidflow.engine.checkpoint import load_exactly
 from vidflow.engine.runs import RunFolder
@@ -22,7 +25,7 @@ from vidflow.models import build_model
 from vidflow.pipelines.executor import WorkItem, make_executor
 from vidflow.pipelines.loader import default_num_threads
 from vidflow.pipelines.plan import make_plan, num_views, sample_rng
-from vidflow.pipelines.sampling import clip_shape
+from vidflow.pipelines.sampling import clip_shape, has_fixed_clips
 from vidflow.schema import SampleRecord
 from vidflow.shards.sources.items import text_of
 
@@ -70,7 +73,7 @@ class Predictor:
         on_damage: ``conceal`` predicts from what still decodes of a damaged video, ``error`` refuses such a file.
 
     Raises:
-        ConfigError: no run there, or an override that does not fit.
+        ConfigError: no run there, an override that does not fit, or a pipeline that reads what files do not have.
         WeightsError: no such checkpoint, or weights that do not fit the model.
     """
 
@@ -93,14 +96,23 @@ class Predictor:
         self.on_damage = on_damage
         self.num_threads = num_threads or self.config.data.num_threads or default_num_threads()
         self.pipeline = self.config.data.test_pipeline
+        _refuse_what_files_lack(self.pipeline)
         settings = self.config.model
         model = build_model(
-            settings.name, num_classes=len(self.classes), multi_label=classes.multi_label, **settings.options
+            settings.name,
+            num_classes=len(self.classes),
+            multi_label=classes.multi_label,
+            data_classes=self.classes,
+            **settings.options,
         )
         load_exactly(model, self.weights)
         self.model = model.to(self.device).eval()
         self.executor = make_executor(
-            self.pipeline.normalize, name=self.config.data.executor, device=self.device, num_threads=self.num_threads
+            self.pipeline.normalize,
+            name=self.config.data.executor,
+            device=self.device,
+            num_threads=self.num_threads,
+            decode=self.config.data.decode if self.device.type == "cuda" else "auto",
         )
 
     def __call__(
@@ -129,6 +141,8 @@ class Predictor:
             raise ConfigError(f"top = {top}: must be at least 1")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
+        if not has_fixed_clips(self.pipeline.sampling):
+            batch_size = 1  # each file has a number of views of its own
         if batch_size is None:
             frames_per_file = num_views(self.pipeline) * clip_shape(self.pipeline.sampling)[1]
             batch_size = max(1, _FRAMES_PER_BATCH // frames_per_file)
@@ -194,11 +208,12 @@ class Predictor:
     def _scores(self, items: list[WorkItem], prepared: list[Any]) -> Tensor:
         """float32 [B, K] on the host."""
         clips = self.executor.assemble(items, prepared).to(self.device)
+        padding = torch.from_numpy(np.stack([item.plan.frame_padding for item in items])).to(self.device)
         count = len(items)
         batch = Batch(
             ids=[item.record.id for item in items],
             indices=torch.arange(count),
-            inputs={"clips": clips},
+            inputs={"clips": clips, "frame_padding": padding},
             targets={},
             padding=torch.zeros(count, dtype=torch.bool),
         )
@@ -206,6 +221,14 @@ class Predictor:
         if not scores.isfinite().all():
             raise WeightsError(f"{self.weights}: the model gives scores that are no numbers; use another checkpoint")
         return scores
+
+
+def _refuse_what_files_lack(pipeline: ClipPipeline) -> None:
+    """Video files have no flow pictures, and no boxes that tell a key time."""
+    if pipeline.modality != "rgb":
+        raise ConfigError(f"data.test.modality = {pipeline.modality!r}: files have RGB only; test on a packed set")
+    if isinstance(pipeline.sampling, KeyTimeSampling):
+        raise ConfigError("data.test.sampling.kind = 'key_time': files have no boxes; test on a packed set")
 
 
 def _choose_device(device: str | torch.device | None) -> torch.device:

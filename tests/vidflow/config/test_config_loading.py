@@ -65,7 +65,7 @@ def test_every_problem_is_reported_at_once_with_file_section_key_and_suggestion(
         f"{path}: [data.train.crop] kind = 'centre': must be one of "
         "'random_resized', 'multi_scale', 'random', 'center', 'three', 'ten', 'full'. Did you mean 'center'?",
         f"{path}: [data.train] has no key 'short_sid'. Did you mean 'short_side'?",
-        f"{path}: [data.val.sampling] needs kind, one of segments, clips, dense",
+        f"{path}: [data.val.sampling] needs kind, one of segments, clips, dense, uniform, bins, untrimmed, key_time",
         f"{path}: [data.val.color_jitter] has no key 'brigthness'. Did you mean 'brightness'?",
         f"{path}: [model] has no key 'num_clases'. Did you mean 'num_classes'?",
         f"{path}: [optim] lr = -1: must be greater than 0",

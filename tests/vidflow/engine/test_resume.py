@@ -90,7 +90,7 @@ def test_a_run_whose_process_was_killed_goes_on_from_its_last_step_checkpoint(
 
 
 def test_a_resumed_run_reads_no_sample_again(make_config, probe_models, monkeypatch):
-    from vidflow.pipelines import loader
+    from vidflow.pipelines import feeding
 
     config = make_config(*PROBE)
     monkeypatch.setenv("VIDFLOW_PROBE", "SIGTERM:4")
@@ -98,13 +98,13 @@ def test_a_resumed_run_reads_no_sample_again(make_config, probe_models, monkeypa
         train(config)
     monkeypatch.delenv("VIDFLOW_PROBE")
     reads: list[int] = []
-    original = loader.read_samples
+    original = feeding.read_leniently
 
-    def counting(dataset, indices):
+    def counting(dataset, indices, **options):
         reads.append(len(indices))
-        return original(dataset, indices)
+        return original(dataset, indices, **options)
 
-    monkeypatch.setattr(loader, "read_samples", counting)
+    monkeypatch.setattr(feeding, "read_leniently", counting)
     train(config, resume=True)
     # 6 batches of 4 per epoch, 4 of them done; then a validation, and two whole epochs with theirs.
     assert reads == [8, 10, 24, 10, 24, 10]

@@ -207,3 +207,27 @@ def test_the_command_refuses_wrong_options(trained, clip, words, status, message
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["data.val.modality=flow", "data.val.normalize={mean=[0.0, 0.0], std=[1.0, 1.0]}"],
+            "modality = 'flow': files have RGB only",
+        ),
+        (["data.val.sampling={kind='key_time', length=4}"], "kind = 'key_time': files have no boxes"),
+    ],
+)
+def test_a_pipeline_that_reads_what_files_do_not_have_is_refused(trained, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        Predictor(trained.path, overrides=overrides)
+
+
+def test_an_untrimmed_pipeline_predicts_files_of_any_length_one_by_one(trained):
+    sampling = "data.val.sampling={kind='untrimmed', length=4, clip_interval=5}"
+    predictor = Predictor(trained.path, overrides=[sampling], num_threads=2)
+    files = sorted((trained.clips / "val").rglob("*.mp4"))[:3]
+    predictions = predictor(files, batch_size=2)
+    assert [prediction.error for prediction in predictions] == [None] * 3
+    assert len({prediction.num_frames for prediction in predictions}) > 1
