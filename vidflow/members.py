@@ -156,11 +156,13 @@ def frame_arrays(record: SampleRecord, members: Mapping[str, bytes], frames: Seq
     Raises:
         DecodeError: a frame is missing, damaged, or of another size than the record says.
     """
+    import cv2  # see _picture
+
     info = record.frames
     assert info is not None
     out = np.empty((len(frames), info.height, info.width, 3), np.uint8)
     for row, frame in zip(out, frames, strict=True):
-        row[:] = _picture(record, members, frame_suffix(info, frame), grey=False)[..., ::-1]  # from BGR
+        cv2.cvtColor(_picture(record, members, frame_suffix(info, frame), grey=False), cv2.COLOR_BGR2RGB, dst=row)
     return out
 
 

@@ -7,10 +7,11 @@ import torch
 from vidflow.bench.timing import Pass
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
+from vidflow.members import stream_bytes
 from vidflow.pipelines.executor import ExecutorName, WorkItem, make_executor
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.plan import make_plan, sample_rng
-from vidflow.pipelines.reading import read_samples
+from vidflow.pipelines.reading import read_members
 
 
 def stage_passes(
@@ -36,8 +37,12 @@ def stage_passes(
     num_bytes = int(dataset.column("length")[indices].sum())
     engine = make_executor(pipeline.normalize, name=executor, device=device, num_threads=num_threads)
     items = [
-        WorkItem(record, make_plan(record, pipeline, sample_rng(0, 0, index)), data)
-        for index, record, data in read_samples(dataset, indices)
+        WorkItem(
+            record,
+            make_plan(record, pipeline, sample_rng(0, 0, index)),
+            stream_bytes(record, members) if record.video else members,
+        )
+        for index, record, members in read_members(dataset, indices)
     ]
     batch = items[:batch_size]
     prepared = [engine.prepare(item) for item in batch]
@@ -54,7 +59,7 @@ def stage_passes(
     )
 
     def read() -> int:
-        return sum(1 for _ in read_samples(dataset, indices))
+        return sum(1 for _ in read_members(dataset, indices))
 
     def decode() -> int:
         with ThreadPoolExecutor(num_threads) as pool:

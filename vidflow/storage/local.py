@@ -7,6 +7,10 @@ from typing import BinaryIO
 
 from vidflow.errors import EndsEarlyError, StorageError
 
+# Headers and small members come from the buffer. A large member passes it by, but for what the buffer has read already,
+# which is copied twice: so the buffer should not be large.
+_BUFFER_BYTES = 64 << 10
+
 
 class _Range(io.RawIOBase):
     """The bytes ``[offset, offset + length)`` of an open file, as a file of its own."""
@@ -40,7 +44,7 @@ def open_range(file: int, offset: int, length: int, address: str) -> BinaryIO:
         address: for messages.
     """
     opened: BinaryIO = os.fdopen(file, "rb", buffering=0)  # type: ignore[assignment]
-    return io.BufferedReader(_Range(opened, offset, length, address), 1 << 20)
+    return io.BufferedReader(_Range(opened, offset, length, address), _BUFFER_BYTES)
 
 
 class LocalStorage:
@@ -90,4 +94,4 @@ class LocalStorage:
     def open(self, name: str, offset: int = 0, length: int | None = None) -> BinaryIO:
         if length is None:
             length = self.size(name) - offset
-        return io.BufferedReader(_Range(self._file(name), offset, length, self.address(name)), 1 << 20)
+        return io.BufferedReader(_Range(self._file(name), offset, length, self.address(name)), _BUFFER_BYTES)
