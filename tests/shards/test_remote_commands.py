@@ -42,9 +42,18 @@ def test_verify_finds_an_altered_shard(s3, local, files_of, command):
 
 
 def test_bench(root, command):
-    done = command("bench", root, "--samples", "4", "--batch-size", "2", "--repeats", "1", "--json", "--threads", "1")
+    options = ("--samples", "4", "--batch-size", "2", "--repeats", "1", "--threads", "1", "--baseline", "ranges")
+    done = command("bench", root, *options, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["stages"]["read"]["clips_per_s"] > 0
+    report = json.loads(done.stdout)
+    peer = report["baselines"]["ranges"]
+    assert peer["ratio"] == pytest.approx(report["stages"]["read"]["mb_per_s"] / peer["mb_per_s"])
+
+
+def test_bench_names_peers_that_read_local_shards_only(root, command):
+    done = command("bench", root, "--batch-size", "2", "--baseline", "cat")
+    assert done.returncode == 3
+    assert "this baseline reads local shards only" in done.stderr.replace("\n", "")
 
 
 def test_an_address_that_holds_nothing_is_one_line(s3, command):
