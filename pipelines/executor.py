@@ -22,6 +22,7 @@ from vidflow.media.decode import decode_frames
 from vidflow.members import flow_arrays, frame_arrays
 from vidflow.pipelines.effects import change_frames
 from vidflow.pipelines.erasing import erase
+from vidflow.pipelines.host_resample import use_one_thread
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.reference import execute_plan
 from vidflow.schema import SampleRecord
@@ -48,12 +49,14 @@ class WorkItem:
 
     @property
     def num_bytes(self) -> int:
-        """Decoded size in bytes: what the sample holds of the loader's memory budget."""
+        """Size in bytes, decoded or resampled: what the sample holds of the loader's memory budget."""
         info = self.record.video or self.record.frames
         assert info is not None
         # Frames that several plans share are decoded once, and frames that policies change are copied for each plan.
-        pixels = sum(len(np.unique(plan.frames)) * plan.num_channels for plan in self.plans)
-        return pixels * info.height * info.width
+        frames = sum(len(np.unique(plan.frames)) * plan.num_channels for plan in self.plans) * info.height * info.width
+        views = sum(p.num_views * p.clip_length * p.num_channels * p.size[0] * p.size[1] for p in self.plans)
+        # Many views of a few frames are larger than these.
+        return max(frames, views)
 
 
 def decode_item(item: WorkItem) -> list[np.ndarray]:
@@ -166,6 +169,7 @@ def make_executor(
         ConfigError: ``decode`` is ``gpu``, and the device or the executor cannot.
         MissingExtraError: ``dali`` is asked for and not installed.
     """
+    use_one_thread()
     device = torch.device(device)
     if name == "auto":
         name = "dali" if has_dali() else "reference"

@@ -15,6 +15,8 @@ from vidflow.schema import FramesInfo, SampleRecord, VideoInfo
 
 # Float sums of seconds are this exact, and more.
 ROUNDING_SECONDS = 1e-6
+# Where frames are fewer units of the time stamps apart than this, the unit was made for the rate: AVI counts frames.
+ROUNDED_UNITS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,10 @@ def _clock(record: SampleRecord) -> tuple[np.ndarray, float, float]:
     info = record.video or record.frames
     if isinstance(info, VideoInfo):
         # Time stamps are rounded to whole units: in a WebM file, to milliseconds.
-        return info.seconds, info.duration, info.time_base[0] / info.time_base[1] / 2 + ROUNDING_SECONDS
+        seconds, unit = info.seconds, info.time_base[0] / info.time_base[1]
+        apart = float(np.median(np.diff(seconds))) if len(seconds) > 1 else info.duration
+        rounding = unit / 2 if apart > (ROUNDED_UNITS - 0.5) * unit else 0.0
+        return seconds, info.duration, rounding + ROUNDING_SECONDS
     assert isinstance(info, FramesInfo)
     if info.fps is None:
         raise DataError(

@@ -30,6 +30,8 @@ class GraphShape:
     blur: bool = False
     flow_length: int = 0
     """0 for RGB; L steps of flow in 2 L channels."""
+    pictures: bool = False
+    """Whether what is decoded inside the graph are pictures, one a sample, and no streams."""
     resampled: bool = False
     """Whether frames come as views of the output's size already."""
     colors: bool = False
@@ -50,7 +52,7 @@ def build_graph(
 
     Inputs, per sample:
         frames: uint8 [C*T, H, W, 3 or 2 L] if not ``decode``; [T, h, w, 3] if ``shape.resampled``.
-        video, numbers: uint8 encoded bytes and int32 [C*T] frame numbers if ``decode``.
+        video, numbers: uint8 encoded bytes and int32 [C*T] frame numbers if ``decode``; no numbers of pictures.
         starts, ends: float32 [V, 2], y x of the box's corners in source pixels; or with ``shape.warp``
         matrices: float32 [V, 2, 3], from output to source pixels; neither if ``shape.resampled``.
         colors: float32 [3, 3], from decoded RGB to the stream's, if ``shape.colors``.
@@ -68,7 +70,14 @@ def build_graph(
         batch_size=batch_size, num_threads=num_threads, device_id=device_id, prefetch_queue_depth=1, exec_dynamic=True
     )
     with pipe:
-        if decode:
+        if decode and shape.pictures:
+            data = fn.external_source(name="video", ndim=1, dtype=types.UINT8, no_copy=True)
+            # Pixels as stored: an orientation tag would turn single frames of a sample.
+            picture = fn.decoders.image(
+                data, device="mixed" if gpu else "cpu", output_type=types.RGB, adjust_orientation=False
+            )
+            frames = fn.expand_dims(picture, axes=[0], new_axis_names="F")  # [H, W, 3] -> [1, H, W, 3]
+        elif decode:
             video = fn.external_source(name="video", ndim=1, dtype=types.UINT8, no_copy=True)
             numbers = fn.external_source(name="numbers", ndim=1, dtype=types.INT32)
             # Without padding, frames past the end of a stream are an error; the default makes them black.

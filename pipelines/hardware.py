@@ -26,7 +26,7 @@ class Generation:
 
 
 _OLD = frozenset({"h264", "hevc", "mpeg4", "vp8", "vp9"})
-# Profile 2 of VP9 is not in the note's table, but in NVIDIA's support matrix: the trial decides.
+# VP9 with more than 8 bits is not in the note's table: it is left to the trial.
 _TURING = Generation("Turing, GA100 or Hopper", _OLD, frozenset({"hevc", "vp9"}))
 _AMPERE = Generation("GA10x or Ada", _OLD | {"av1"}, frozenset({"hevc", "vp9", "av1"}))
 _BLACKWELL = Generation("Blackwell", _OLD | {"av1"}, frozenset({"h264", "hevc", "vp9", "av1"}), h264_side=8192)

@@ -94,10 +94,11 @@ class Loader:
 
     @property
     def num_samples(self) -> int:
-        """Samples of an epoch over all ranks, padding not counted."""
+        """Samples of the epoch over all ranks, padding not counted; with what was read before a resume."""
         if not self.training:
             return len(self.indices)
-        return len(self) * self._share.batch_size * self._share.world_size
+        earlier = sum(stage.num_batches * stage.batch_size * stage.world_size for stage in self._stages)
+        return earlier + len(self) * self._share.batch_size * self._share.world_size
 
     def __len__(self) -> int:
         """Batches of this rank in the epoch, equal on every rank; of what is left, after a resume with other ranks."""

@@ -11,7 +11,7 @@ run it.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +20,16 @@ import torch
 from torch import Tensor
 
 from vidflow.config.pipeline import Normalize
+from vidflow.members import frame_suffix
 from vidflow.pipelines.dali import Graphs, in_order
 from vidflow.pipelines.effects import NO_EFFECTS
 from vidflow.pipelines.erasing import erase
 from vidflow.pipelines.executor import WorkItem, decode_item
 from vidflow.pipelines.hardware import nvdec_refusal
+from vidflow.pipelines.jpeg_header import JpegHeader, read_jpeg_header
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.stream_order import StreamOrder, check_stream
-from vidflow.schema import VideoInfo
+from vidflow.schema import FramesInfo, VideoInfo
 
 # Grey levels, mean over a frame: rounding and chroma between pixels give less than 2, a wrong frame or noise far more.
 TRIAL_LEVELS = 4.0
@@ -36,6 +38,7 @@ MAX_FAILURES = 8
 # Samples whose packets are remembered as checked.
 MAX_REMEMBERED = 1 << 20
 
+Source = np.ndarray | list[np.ndarray]
 StreamClass = tuple[str, str | None, str, str, bool]
 """Codec, profile, pixel format, container, and whether colours are put right behind the decoder."""
 
@@ -46,9 +49,6 @@ class GraphDecoder:
 
     name: str
     """For messages."""
-    device: str
-    """"gpu" or "cpu", as DALI calls it."""
-    device_id: int | None
     refusal: Callable[[VideoInfo], str | None]
     """Why it is not given a stream; None where it takes it."""
 
@@ -57,8 +57,9 @@ class GraphDecoder:
 class _Prepared:
     """A sample behind the first step."""
 
-    sources: list[np.ndarray]
-    """uint8 [n] encoded bytes for the graph's decoder, or uint8 [C*T, H, W, 3 or 2 L] frames for each plan."""
+    sources: Sequence[Source]
+    """For each plan frames, uint8 [C*T, H, W, 3 or 2 L], or what the graph decodes: an encoded stream, uint8 [n], or
+    encoded pictures."""
     reason: str | None
     """Why it was decoded on the CPU; None where the graph shall decode it."""
     colors: np.ndarray | None = None
@@ -68,14 +69,21 @@ class _Prepared:
 class _Row:
     item: WorkItem
     plan: Plan
-    source: np.ndarray
+    source: Source
     colors: np.ndarray | None
+
+    @property
+    def kind(self) -> str:
+        """What the source is."""
+        if isinstance(self.source, list):
+            return "pictures"
+        return "stream" if self.source.ndim == 1 else "frames"
 
 
 def host_reason(item: WorkItem) -> str | None:
     """Why a sample is decoded on the CPU whatever the graph's decoder takes; None where there is no reason."""
-    if item.record.video is None:
-        return "pictures"
+    if item.plan.flow_length:
+        return "flow"
     if any(plan.effects.on_host for plan in item.plans):
         return "augmentation policy"
     # The graph decodes for one plan; it would have to decode again for the next.
@@ -128,13 +136,28 @@ class GraphDecodingExecutor:
         reason = host_reason(item)
         if reason is not None:
             return _Prepared(decode_item(item), reason)
-        assert item.record.video is not None
+        if item.record.video is None:
+            return self._prepare_pictures(item)
         reason = self.decoder.refusal(item.record.video)
         if reason is None:
             order = self._order(item, item.record.video)
             reason = order.refusal or self._classes.get(_class(item, order.colors))
             if reason is None:
                 return _Prepared([np.frombuffer(_content(item), np.uint8)], None, order.colors)
+        return _Prepared(decode_item(item), reason)
+
+    def _prepare_pictures(self, item: WorkItem) -> _Prepared:
+        assert item.record.frames is not None
+        assert isinstance(item.data, Mapping)
+        info, order = item.record.frames, self._orders.get(_name(item))
+        reason = (order.refusal if order is not None else None) or self._classes.get(_class(item, None))
+        if reason is None and info.container != "jpg":
+            reason = f"pictures as {info.container}"
+        if reason is None:
+            pictures = [item.data.get(frame_suffix(info, frame), b"") for frame in item.plan.frames.tolist()]
+            if {read_jpeg_header(picture) for picture in pictures} <= _headers(info):
+                return _Prepared([[np.frombuffer(picture, np.uint8) for picture in pictures]], None)
+            reason = "pictures of an unusual kind"  # or damaged, which the CPU decoder will tell
         return _Prepared(decode_item(item), reason)
 
     def _order(self, item: WorkItem, video: VideoInfo) -> StreamOrder:
@@ -161,12 +184,14 @@ class GraphDecodingExecutor:
             for plan, source in zip(item.plans, ready.sources, strict=True)
         ]
         counts = Counter(ready.reason for ready in prepared if ready.reason is not None)
-        encoded = [place for place, row in enumerate(rows) if row.source.ndim == 1]
-        for place in encoded:
-            self._try_class(rows[place])
-        parts = self._decode(rows, encoded, counts)
+        parts = []
+        for kind in ("stream", "pictures"):
+            encoded = [place for place, row in enumerate(rows) if row.kind == kind]
+            for place in encoded:
+                self._try_class(rows[place])
+            parts += self._decode(rows, encoded, counts)
         num_in_graph = sum(len(places) for places, _ in parts)
-        decoded = [place for place, row in enumerate(rows) if row.source.ndim == 4]
+        decoded = [place for place, row in enumerate(rows) if row.kind == "frames"]
         if decoded:
             plans, frames = [rows[i].plan for i in decoded], [rows[i].source for i in decoded]
             parts.append((decoded, self._decoded.run(plans, frames)))
@@ -248,7 +273,7 @@ class GraphDecodingExecutor:
 def _name(item: WorkItem) -> int:
     """What a sample is remembered by: its bytes stay as they are, keys may repeat where data sets are joined."""
     record = item.record
-    size = len(item.data) if isinstance(item.data, bytes) else str(item.data)
+    size = str(item.data) if isinstance(item.data, Path) else len(item.data)
     return hash((record.key, record.id, record.split, size))
 
 
@@ -257,9 +282,15 @@ def _content(item: WorkItem) -> bytes:
     return item.data if isinstance(item.data, bytes) else item.data.read_bytes()
 
 
+def _headers(info: FramesInfo) -> set[JpegHeader | None]:
+    """Those of the pictures that the graph's decoder is given: of the record's size, grey or in colour."""
+    return {JpegHeader(info.height, info.width, components, 8) for components in (1, 3)}
+
+
 def _class(item: WorkItem, colors: np.ndarray | None) -> StreamClass:
     video = item.record.video
-    assert video is not None
+    if video is None:
+        return ("jpg", None, "pictures", "tar", False)
     return (video.codec, video.codec_profile, video.pixel_format, video.container, colors is not None)
 
 
@@ -278,7 +309,7 @@ def gpu_executor(
     """
     device_id = torch.cuda.current_device() if device.index is None else device.index
     capability = torch.cuda.get_device_capability(device_id)
-    decoder = GraphDecoder("NVDEC", "gpu", device_id, lambda video: nvdec_refusal(video, capability))
+    decoder = GraphDecoder("NVDEC", lambda video: nvdec_refusal(video, capability))
     return GraphDecodingExecutor(
         normalize, decoder if decodes else None, device="gpu", device_id=device_id, num_threads=num_threads
     )

@@ -5,12 +5,14 @@ In place of ``webdataset.tariterators.tar_file_expander``, which reads through `
 is the same, so that ``webdataset.tariterators.group_by_keys`` makes samples of it.
 """
 
+import re
 import tarfile
 from collections.abc import Iterator
 from typing import Protocol
 
 _BLOCK = tarfile.BLOCKSIZE
 _REGULAR = (ord("0"), 0)
+_PAX = ord("x")
 
 
 class Readable(Protocol):
@@ -20,7 +22,8 @@ class Readable(Protocol):
 def expand_tar(stream: Readable, url: str) -> Iterator[dict[str, object]]:
     """``fname``, ``data`` and ``__url__`` of each member, up to the end marker or the stream's end.
 
-    Shards hold plain files under short names, as packing writes them; anything else is damage.
+    Shards hold plain files under short names, as packing writes them, with a PAX header in front of those whose size
+    is too large for a plain one; anything else is damage.
 
     Raises:
         tarfile.TarError: a header is damaged or of another kind, or the stream ends inside a member.
@@ -28,14 +31,23 @@ def expand_tar(stream: Readable, url: str) -> Iterator[dict[str, object]]:
     while header := stream.read(_BLOCK):
         if not any(header):
             return
-        name, size = _parse(header)
+        name, size, kind = _parse(header)
+        if kind == _PAX:
+            large = _pax_size(_exactly(stream, size + -size % _BLOCK, name)[:size], name)
+            name, _, kind = _parse(_exactly(stream, _BLOCK, name))
+            size = large
+        if kind not in _REGULAR:
+            raise tarfile.ReadError(f"{name} is no plain file")
         data = _exactly(stream, size, name)
         _exactly(stream, -size % _BLOCK, name)
         yield {"fname": name, "data": data, "__url__": url}
 
 
-def _parse(header: bytes) -> tuple[str, int]:
-    """Name and bytes of a member; ``tarfile.TarInfo`` takes ten times as long, and a sample may have 1,000 pictures."""
+def _parse(header: bytes) -> tuple[str, int, int]:
+    """Name, bytes and kind of a member.
+
+    ``tarfile.TarInfo`` takes ten times as long, and a sample may have 1,000 pictures.
+    """
     if len(header) < _BLOCK:
         raise tarfile.ReadError("the data ends inside a header")
     try:
@@ -45,10 +57,15 @@ def _parse(header: bytes) -> tuple[str, int]:
     # The field itself counts as eight spaces.
     if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" ") or header[257:262] != b"ustar":
         raise tarfile.ReadError("a header is damaged")
-    name = header[:100].rstrip(b"\0").decode("utf-8", "surrogateescape")
-    if header[156] not in _REGULAR:
+    return header[:100].rstrip(b"\0").decode("utf-8", "surrogateescape"), size, header[156]
+
+
+def _pax_size(records: bytes, name: str) -> int:
+    """The size that a PAX header tells of the member behind it: a record ``LENGTH size=BYTES`` and a line feed."""
+    found = re.fullmatch(rb"\d+ size=(\d+)\n", records)
+    if found is None:
         raise tarfile.ReadError(f"{name} is no plain file")
-    return name, size
+    return int(found[1])
 
 
 def _exactly(stream: Readable, size: int, name: str) -> bytes:

@@ -46,9 +46,9 @@ class TurnLoader:
 
     @property
     def num_samples(self) -> int:
-        """Samples of an epoch over all ranks and loaders."""
-        share = self._first.world_size * len(self._first)
-        return self._first.num_samples + share * sum(loader.batch_size for loader in self.loaders[1:])
+        """Samples of the epoch over all ranks and loaders; with what was read before a resume."""
+        turns = self._first.num_samples // self._first.batch_size
+        return turns * sum(loader.batch_size for loader in self.loaders)
 
     @property
     def damage(self) -> list[str]:

@@ -5,7 +5,7 @@ import torch
 
 from vidflow.config.pipeline import ClipPipeline, RandomResizedCrop, SegmentSampling
 from vidflow.dataset import PackedDataset
-from vidflow.errors import AlteredShardError
+from vidflow.errors import AlteredShardError, DataError
 from vidflow.pipelines.loader import build_loader
 from vidflow.storage.cached import cached
 
@@ -47,6 +47,24 @@ def test_a_small_cache_changes_no_batch(s3, files, packed, tmp_path):
             assert batch.ids == expected.ids
             assert torch.equal(batch.clips, expected.clips)
     assert sum(path.stat().st_size for path in (tmp_path / "cache").glob("*.tar")) <= limit
+
+
+@pytest.mark.parametrize("place", ["last byte", "tar header"])
+def test_a_file_that_was_altered_in_the_cache_is_named_and_may_be_deleted(s3, files, packed, tmp_path, place):
+    root = s3.put(files)
+    remote = cached(PackedDataset.open(root), str(tmp_path / "cache"), limit_bytes=10**9)
+    options = {"training": False, "checksums": True}
+    expected = [batch.ids for batch in loader(remote, **options)]
+    _, location = packed.row(8)
+    (sha256,) = [shard.sha256 for shard in packed.info.shards if shard.name == location.shard]
+    path = tmp_path / "cache" / f"{sha256}.tar"
+    data = bytearray(path.read_bytes())
+    data[-1 if place == "last byte" else location.offset] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=rf"{root}/{location.shard} \(read from the cache, {path}\): "):
+        list(loader(remote, **options))
+    path.unlink()
+    assert [batch.ids for batch in loader(remote, **options)] == expected
 
 
 def test_an_altered_shard_is_named_before_any_of_its_samples_or_told_and_searched(s3, files, packed, tmp_path):

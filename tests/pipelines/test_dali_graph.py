@@ -129,10 +129,12 @@ def test_what_happens_to_decoded_frames_on_the_host_keeps_a_sample_from_nvdec(vi
     assert reason(repeats=2) == "repeated augmentation"
 
 
-def test_pictures_are_no_work_for_nvdec():
-    record, members = frames_sample(6)
-    item = WorkItem(record, make_plan(record, DENSE, sample_rng(0, 0, 0)), members)
-    assert host_reason(item) == "pictures"
+def test_flow_is_no_work_for_nvdec():
+    record, members = frames_sample(6, num_flow=5)
+    grey = Normalize(mean=(128.0, 128.0), std=(128.0, 128.0))
+    flow = DENSE.model_copy(update={"modality": "flow", "flow_length": 2, "normalize": grey})
+    plan = make_plan(record, flow, sample_rng(0, 0, 0))
+    assert host_reason(WorkItem(record, plan, members)) == "flow"
 
 
 def test_effects_inside_the_graph_that_decodes_are_those_of_decoded_frames(videos):

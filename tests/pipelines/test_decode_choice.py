@@ -24,7 +24,7 @@ class Slow(ReferenceExecutor):
     """A real executor that takes its time."""
 
     def prepare(self, item):
-        time.sleep(0.05)
+        time.sleep(0.1)
         return super().prepare(item)
 
 

@@ -44,14 +44,28 @@ def frames(record, sampling, rng=None, **options):
     return choose_frames(record, ClipPipeline(sampling=sampling, **options), rng or np.random.default_rng(0)).frames
 
 
-@pytest.mark.parametrize("unit", [90000, 1000], ids=["mp4", "webm, time stamps in milliseconds"])
-@pytest.mark.parametrize("fps", [15, 24, 25, 30000 / 1001, 30, 60000 / 1001])
+@pytest.mark.parametrize(
+    ("fps", "unit"),
+    [
+        *((fps, unit) for fps in (15, 24, 25, 30000 / 1001, 30, 60000 / 1001) for unit in (90000, 1000)),
+        *((fps, units * fps) for fps in (15, 25, 30) for units in (1, 2)),
+    ],
+)
 def test_the_samples_own_rate_as_the_target_changes_nothing(fps, unit):
     sampling = ClipSampling(length=8, interval=4, num_clips=3)
     for num_frames in (2, 7, 100, 301):
         record = video(steady(num_frames, fps), unit=unit)
         same = sampling.model_copy(update={"target_fps": fps})
         assert frames(record, same).tolist() == frames(record, sampling).tolist(), num_frames
+
+
+@pytest.mark.parametrize("unit", [90000, 1000, 50, 25], ids=["mp4", "webm", "avi of fields", "avi of frames"])
+def test_the_frame_on_screen_is_the_same_whatever_the_unit_of_the_time_stamps(unit):
+    found = frames(video(steady(100, 25), unit=unit), UniformSampling(length=40, target_fps=10))
+    begun = frames(video(steady(100, 25), unit=12800), UniformSampling(length=40, target_fps=10))
+    assert found.tolist() == begun.tolist()
+    clip = frames(video(steady(100, 25), unit=unit), ClipSampling(length=120, target_fps=30))
+    assert clip[0].tolist() == [i * 25 // 30 for i in range(120)]
 
 
 def test_half_the_rate_shows_every_second_frame():

@@ -2,12 +2,15 @@
 the CPU, where DALI decodes VP8 and VP9 only and everything else is left to PyAV.
 """
 
+import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from pictures import frames_sample
 
+from vidflow.bench.stages import stage_passes
 from vidflow.config.pipeline import ClipPipeline, ClipSampling, FullFrame, Normalize, SegmentSampling
 from vidflow.media.probe import probe_video
 from vidflow.pipelines.executor import ReferenceExecutor, WorkItem, make_executor
@@ -62,9 +65,7 @@ def cpu_engine(normalize):
     def refusal(video):
         return nvdec_refusal(video, ADA) or (None if video.codec in ("vp8", "vp9") else f"codec {video.codec}")
 
-    return GraphDecodingExecutor(
-        normalize, GraphDecoder("DALI's CPU decoder", "cpu", None, refusal), device="cpu", num_threads=1
-    )
+    return GraphDecodingExecutor(normalize, GraphDecoder("DALI's CPU decoder", refusal), device="cpu", num_threads=1)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=ON_GPU)])
@@ -153,6 +154,27 @@ def test_colours_are_those_of_the_cpu_decoder(engine, numbered_video, tmp_path, 
     middles = [SIZE[0] // 8 + SIZE[0] // 4 * stripe for stripe in range(4)]  # between pixels of one colour
     assert difference[0, 0, :, :, middles].max() <= MAX_LEVELS
     assert engine.num_in_graph == 1
+
+
+def test_pictures_are_those_of_the_cpu_decoder(engine):
+    record, members = frames_sample(20, height=144, width=192)
+    item = WorkItem(record, make_plan(record, DENSE, sample_rng(0, 0, 0)), members)
+    difference = (engine.run([item]).cpu() - ReferenceExecutor(RAW).run([item])).abs()
+    assert difference.mean() <= 1
+    assert (difference > MAX_LEVELS).float().mean() < 0.02  # edges of colour, between samples of chroma
+    assert (engine.num_in_graph, dict(engine.num_decoded_on_cpu)) == (1, {})
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
+def test_throughput_is_measured(packed, device, record_property):
+    """Reported (``--junit-xml``), not judged: it depends on the machine."""
+    passes = stage_passes(
+        packed, SPARSE, split="train", num_samples=8, batch_size=4, num_threads=2, device=device, executor="dali"
+    )
+    for name in ("decode", "augment", "loader"):
+        start = time.perf_counter()
+        assert passes[name].run() == 8
+        record_property(f"{device}_{name}_clips_per_s", 8 / (time.perf_counter() - start))
 
 
 def test_earlier_batches_stay_as_they_are(engine, stream):

@@ -166,6 +166,18 @@ def test_resuming_after_any_batch_gives_the_rest_and_the_next_epoch(packed, afte
     assert all(torch.equal(a.clips, b.clips) for a, b in zip(rest, expected[after:], strict=True))
 
 
+def test_the_size_of_an_epoch_does_not_shrink_by_a_resume_with_other_ranks(packed):
+    broken = loader(packed, batch_size=2, world_size=2)
+    iterator = iter(broken)
+    next(iterator)
+    next(iterator)
+    iterator.close()
+    resumed = loader(packed, batch_size=3)
+    resumed.load_state_dict(broken.state_dict())
+    assert len(resumed) == 3
+    assert resumed.num_samples == 2 * 2 * 2 + 3 * 3
+
+
 def test_resuming_decodes_nothing_that_was_skipped(packed, monkeypatch):
     from vidflow.pipelines import executor
 

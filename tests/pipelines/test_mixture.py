@@ -262,6 +262,7 @@ class TestTurns:
         assert states[0] == states[1]
         resumed = make()
         resumed.load_state_dict(states[0])
+        assert resumed.num_samples == 4 * (4 + 3)  # two of each on two ranks, and two more
         seen += list(resumed)
         for source, count in (("main", 19), ("more", 9)):
             names = ids([batch for batch in seen if batch.source == source])

@@ -6,6 +6,7 @@ import tarfile
 import pytest
 
 from vidflow.pipelines.tar_stream import expand_tar
+from vidflow.shards.tar import header
 
 
 def tar_of(*members, kind=tarfile.REGTYPE):
@@ -27,6 +28,21 @@ MEMBERS = (("000000.mp4", b"v" * 1000), ("000000.json", b""), ("a/ü.jpg", b"j" 
 
 def test_members_come_as_they_were_written():
     assert expand(tar_of(*MEMBERS)) == [(name, data, "x.tar") for name, data in MEMBERS]
+
+
+def test_a_member_too_large_for_a_plain_header_has_its_size_in_a_pax_header():
+    info = tarfile.TarInfo("000000.mp4")
+    info.pax_headers = {"size": "1000"}  # as if it did not fit
+    front = info.tobuf(tarfile.PAX_FORMAT)
+    assert len(front) == 1536
+    data = front + b"v" * 1000 + bytes(24) + tar_of(("000000.json", b"{}"))
+    assert [(name, content) for name, content, _ in expand(data)] == [
+        ("000000.mp4", b"v" * 1000),
+        ("000000.json", b"{}"),
+    ]
+    size = 8**11 + 5
+    with pytest.raises(tarfile.ReadError, match=f"the data ends {size} bytes before the end of 000000.mp4"):
+        expand(header("000000.mp4", size))
 
 
 def test_a_stream_may_end_without_an_end_marker():

@@ -8,7 +8,7 @@ from vidflow.bench.timing import Pass
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
 from vidflow.members import stream_bytes
-from vidflow.pipelines.executor import ExecutorName, WorkItem, make_executor
+from vidflow.pipelines.executor import ExecutorName, WorkItem
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.plan import make_plan, sample_rng
 from vidflow.pipelines.reading import read_members
@@ -35,17 +35,6 @@ def stage_passes(
     """
     indices = dataset.select(split)[:num_samples]
     num_bytes = int(dataset.column("length")[indices].sum())
-    engine = make_executor(pipeline.normalize, name=executor, device=device, num_threads=num_threads)
-    items = [
-        WorkItem(
-            record,
-            make_plan(record, pipeline, sample_rng(0, 0, index)),
-            stream_bytes(record, members) if record.video else members,
-        )
-        for index, record, members in read_members(dataset, indices)
-    ]
-    batch = items[:batch_size]
-    prepared = [engine.prepare(item) for item in batch]
     loader = build_loader(
         dataset,
         pipeline,
@@ -57,6 +46,17 @@ def stage_passes(
         num_threads=num_threads,
         limit=num_samples,
     )
+    engine = loader.executor  # on a GPU, with the decoder that was measured to be the faster one
+    items = [
+        WorkItem(
+            record,
+            make_plan(record, pipeline, sample_rng(0, 0, index)),
+            stream_bytes(record, members) if record.video else members,
+        )
+        for index, record, members in read_members(dataset, indices)
+    ]
+    batch = items[:batch_size]
+    prepared = [engine.prepare(item) for item in batch]
 
     def read() -> int:
         return sum(1 for _ in read_members(dataset, indices))

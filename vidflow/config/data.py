@@ -94,6 +94,13 @@ class DataConfig(Frozen):
                 raise ValueError("combine = 'turns' needs two [[data.sources]] or more")
             if any(source.weight is not None for source in self.sources):
                 raise ValueError("combine = 'turns' gives each source one batch per step; leave weight out")
+            if self.sampling != "uniform":
+                raise ValueError(
+                    f"sampling = {self.sampling!r} is not for combine = 'turns', where each source's samples come "
+                    "equally often; leave one of them out"
+                )
+            if any(source.pipeline is not None and source.pipeline.mixing is not None for source in self.sources):
+                raise ValueError("mixing belongs to [data.train], for the batches of all sources that take turns")
         elif any(source.batch_size or source.pipeline for source in self.sources):
             raise ValueError("batch_size and pipeline of single sources need combine = 'turns'")
         return self

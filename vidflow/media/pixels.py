@@ -82,7 +82,9 @@ class RgbWriter:
         except OSError as error:
             what = f"{frame.format.name} with colour matrix {frame.colorspace}"
             raise DecodeError(f"{what} cannot be converted to RGB ({error.strerror})") from error
-        pixels = rgb.to_ndarray()
+        plane = rgb.planes[0]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : 3 * width]
+        pixels = lines.reshape(height, width, 3)  # still the frame's own memory: copied once, into its place
         np.copyto(out, np.rot90(pixels, self._turns) if self._turns else pixels)
 
 

@@ -85,7 +85,7 @@ def open_window(source: Path, window: Window) -> Iterator[WindowFrames]:
             raise DecodeError(f"{source}: no frame decodes")
         assert stream.time_base is not None
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or _FALLBACK_RATE
-        has_stamps = first.pts is not None and not _guesses_stamps(file, stream)
+        has_stamps = first.pts is not None and not guesses_stamps(file, stream)
         rotation = rotation_of(first)
         width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
         timeline = _Timeline(
@@ -109,7 +109,7 @@ def open_window(source: Path, window: Window) -> Iterator[WindowFrames]:
     yield WindowFrames(width, height, rate, unit, aspect, _not_empty(frames, source, window))
 
 
-def _guesses_stamps(file: av.container.InputContainer, stream: av.VideoStream) -> bool:
+def guesses_stamps(file: av.container.InputContainer, stream: av.VideoStream) -> bool:
     """Whether time stamps are made up: AVI stores the order of packets alone, which is not that of B-frames."""
     return bool(file.format.name == "avi" and stream.codec_context.reorder_depth > 0)
 
