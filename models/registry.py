@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -70,22 +70,28 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}"
 
 
-def build_model(name: str, *, num_classes: int, multi_label: bool = False, **options: Any) -> nn.Module:
+def build_model(
+    name: str, *, num_classes: int, multi_label: bool = False, data_classes: Sequence[str] = (), **options: Any
+) -> nn.Module:
     """A model with freshly drawn weights.
 
     >>> build_model("tsm-tiny", num_classes=6, dropout=0.2).num_classes
     6
 
     Args:
-        name: a name of ``MODELS``, or the import path of a callable such as ``"my_pkg.models:MyNet"``, which is called
-            with all the other arguments.
+        name: a name of ``MODELS``; ``timm:`` and an image model of timm, such as ``"timm:convnext_tiny"``, for TSN over
+            it; or the import path of a callable such as ``"my_pkg.models:MyNet"``, which is called with all the other
+            arguments.
         num_classes: K.
         multi_label: a sample may have any number of classes.
+        data_classes: names of the data set's classes; what models with an option ``class_names`` take by default.
         options: further fields of the variant's config.
 
     Raises:
         ConfigError: no such model or option, or a value that does not fit.
     """
+    if name.startswith("timm:"):
+        name, options = "vidflow.models.timm_recognizer:timm_tsn", {"timm_name": name.removeprefix("timm:"), **options}
     if ":" in name:
         return _build_imported(name, {"num_classes": num_classes, "multi_label": multi_label, **options})
     entry = MODELS[name]
@@ -93,6 +99,8 @@ def build_model(name: str, *, num_classes: int, multi_label: bool = False, **opt
     for option in options:
         if option not in known:
             raise ConfigError(f"model {name!r} has no option {option!r}. {suggest(option, known)}")
+    if data_classes and "class_names" in known:
+        options = {"class_names": tuple(data_classes)} | options
     try:
         config = replace(entry.config, num_classes=num_classes, multi_label=multi_label, **options)
     except (TypeError, ValueError) as error:

@@ -4,22 +4,26 @@ Source: "Deep Residual Learning for Image Recognition" (arXiv:1512.03385), table
 "Aggregated Residual Transformations" (arXiv:1611.05431), table 1. Differs from the paper: the stride of a bottleneck
 sits in its 3x3 convolution, as in torchvision, whose parameter names are kept so that its weights load as they are.
 
-Families that mix frames place modules of their own around the blocks (``before_block``, ``after_block``); those are
-called with the number of frames beside the features.
+Families that mix frames place modules of their own around and inside the blocks (``before_block``, ``inside_block``,
+``after_block``); those are called with the number of frames beside the features.
 
 Shapes: N = B*V*T frames, C channels, H x W pixels, h x w cells of the feature map.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from vidflow.models.layers.conv_norm import conv_norm, init_convs
+from vidflow.models.layers.freezing import Freezable
 
 BlockHook = Callable[[int, int, int], nn.Module | None]
 """(stage in 0..3, block in the stage, channels at that place) -> a module called as ``module(features, num_frames)``,
 or None."""
+Hooks = tuple[nn.Module | None, nn.Module | None, nn.Module | None]
+"""A block's modules: before, inside, after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +43,15 @@ class ResNetConfig:
     """First layers: 7x7 with stride 2 and a max pooling with stride 2 (the paper's), or 3x3 with stride 2 for small
     frames."""
 
+    num_stages: ClassVar[int] = 4
+
     def __post_init__(self) -> None:
         if self.block == "basic" and (self.groups, self.group_width) != (1, 64):
             raise ValueError(f"groups ({self.groups}) and group_width ({self.group_width}) are for bottlenecks only")
+
+    def inner_channels(self, planes: int) -> int:
+        """Channels after a block's first convolution, ``planes`` in a plain ResNet."""
+        return planes * self.group_width // 64 * self.groups
 
     @property
     def out_channels(self) -> int:
@@ -64,17 +74,19 @@ class Block(nn.Module):
 
     expansion: int
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, before: nn.Module | None, after: nn.Module | None
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, hooks: Hooks) -> None:
         super().__init__()
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
-        self.before, self.after = before, after
+            self.downsample = conv_norm(in_channels, out_channels, 1, stride)
+        self.before, self.inside, self.after = hooks
 
-    def residual(self, x: Tensor) -> Tensor:
+    def mixed(self, x: Tensor, num_frames: int) -> Tensor:
+        """What the module inside the block makes of the features after the first convolution."""
+        return x if self.inside is None else self.inside(x, num_frames)
+
+    def residual(self, x: Tensor, num_frames: int) -> Tensor:
         """The branch that is added to the shortcut, before the last ReLU."""
         raise NotImplementedError
 
@@ -82,7 +94,7 @@ class Block(nn.Module):
         """[N, C, h, w] -> [N, C', h', w']; every ``num_frames`` rows in a row are one clip."""
         shortcut = x if self.downsample is None else self.downsample(x)
         branch = x if self.before is None else self.before(x, num_frames)
-        y = self.relu(self.residual(branch) + shortcut)
+        y = self.relu(self.residual(branch, num_frames) + shortcut)
         return y if self.after is None else self.after(y, num_frames)
 
 
@@ -97,17 +109,16 @@ class BasicBlock(Block):
         planes: int,
         stride: int,
         config: ResNetConfig,
-        before: nn.Module | None,
-        after: nn.Module | None,
+        hooks: Hooks,
     ) -> None:
-        super().__init__(in_channels, planes, stride, before, after)
+        super().__init__(in_channels, planes, stride, hooks)
         self.conv1 = conv3x3(in_channels, planes, stride)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = conv3x3(planes, planes)
         self.bn2 = nn.BatchNorm2d(planes)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
+    def residual(self, x: Tensor, num_frames: int) -> Tensor:
+        x = self.mixed(self.relu(self.bn1(self.conv1(x))), num_frames)
         return self.bn2(self.conv2(x))
 
 
@@ -122,11 +133,10 @@ class Bottleneck(Block):
         planes: int,
         stride: int,
         config: ResNetConfig,
-        before: nn.Module | None,
-        after: nn.Module | None,
+        hooks: Hooks,
     ) -> None:
-        super().__init__(in_channels, planes * 4, stride, before, after)
-        inner = planes * config.group_width // 64 * config.groups
+        super().__init__(in_channels, planes * 4, stride, hooks)
+        inner = config.inner_channels(planes)
         self.conv1 = conv1x1(in_channels, inner)
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = conv3x3(inner, inner, stride, config.groups)
@@ -134,8 +144,8 @@ class Bottleneck(Block):
         self.conv3 = conv1x1(inner, planes * 4)
         self.bn3 = nn.BatchNorm2d(planes * 4)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
+    def residual(self, x: Tensor, num_frames: int) -> Tensor:
+        x = self.mixed(self.relu(self.bn1(self.conv1(x))), num_frames)
         x = self.relu(self.bn2(self.conv2(x)))
         return self.bn3(self.conv3(x))
 
@@ -153,17 +163,14 @@ RESNETS = {
 }
 
 
-class ResNet(nn.Module):
+class ResNet(Freezable):
     """Frames [N, C, H, W] -> features of the last stage [N, ``out_channels``, H/32, W/32].
 
     Args:
         in_channels: C; 3 for RGB, 2 per flow field.
-        frozen_stages: first layers whose weights and BatchNorm statistics stay as they are: -1 none, 0 the first
-            convolution, k also stages 1..k.
-        norm_eval: every BatchNorm uses and keeps its stored statistics in training; its weights still learn.
-        partial_bn: every BatchNorm but the first uses and keeps its stored statistics, and its weights are fixed
-            (arXiv:1608.00859, section 3.3).
+        frozen_stages: see ``Freezable``, as ``norm_eval`` and ``partial_bn``; the stem is the first convolution.
         before_block: mixes frames at the entry of a block's residual branch; the shortcut does not see it.
+        inside_block: comes after the first convolution of a block's residual branch, its BatchNorm and ReLU.
         after_block: comes after a block's last ReLU.
     """
 
@@ -181,12 +188,11 @@ class ResNet(nn.Module):
         norm_eval: bool = False,
         partial_bn: bool = False,
         before_block: BlockHook | None = None,
+        inside_block: BlockHook | None = None,
         after_block: BlockHook | None = None,
     ) -> None:
-        super().__init__()
-        if not -1 <= frozen_stages <= 4:
-            raise ValueError(f"frozen_stages ({frozen_stages}) must lie in [-1, 4]")
-        self.config, self.frozen_stages, self.norm_eval, self.partial_bn = config, frozen_stages, norm_eval, partial_bn
+        super().__init__(frozen_stages=frozen_stages, norm_eval=norm_eval, partial_bn=partial_bn)
+        self.config = config
         self.out_channels = config.out_channels
         kernel = 7 if config.stem == "7x7-pool" else 3
         self.conv1 = nn.Conv2d(in_channels, config.width, kernel, stride=2, padding=kernel // 2, bias=False)
@@ -200,43 +206,22 @@ class ResNet(nn.Module):
             blocks = nn.Sequential()
             for index in range(num_blocks):
                 before = before_block(stage, index, channels) if before_block else None
+                inside = inside_block(stage, index, config.inner_channels(planes)) if inside_block else None
                 after = after_block(stage, index, planes * kind.expansion) if after_block else None
                 stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(kind(channels, planes, stride, config, before, after))
+                blocks.append(kind(channels, planes, stride, config, (before, inside, after)))
                 channels = planes * kind.expansion
             self.add_module(f"layer{stage + 1}", blocks)
-        self._init_weights()
-        for module in self._fixed_modules():
-            module.requires_grad_(False)
-        if partial_bn:
-            for norm in self._norms()[1:]:
-                norm.requires_grad_(False)
-
-    def _init_weights(self) -> None:
-        # arXiv:1502.01852, eq. 15, with the fan of the outputs; BatchNorm starts as the identity, its default.
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # drawing nothing still takes its time
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def _norms(self) -> list[_BatchNorm]:
-        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+        init_convs(self)
+        self.freeze()
 
     def _stages(self) -> list[nn.Sequential]:
         return [self.layer1, self.layer2, self.layer3, self.layer4]
 
-    def _fixed_modules(self) -> list[nn.Module]:
-        fixed: list[nn.Module] = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
-        return fixed + list(self._stages()[: max(self.frozen_stages, 0)])
-
-    def train(self, mode: bool = True) -> "ResNet":
-        """Training mode, except for what ``frozen_stages``, ``norm_eval`` and ``partial_bn`` keep as it is."""
-        super().train(mode)
-        if mode:
-            for module in self._fixed_modules():
-                module.eval()
-            for norm in self._norms() if self.norm_eval else self._norms()[1:] if self.partial_bn else []:
-                norm.eval()
-        return self
+    def parts(self) -> list[list[nn.Module]]:
+        """The first convolution with its BatchNorm, then each stage."""
+        parts: list[list[nn.Module]] = [[self.conv1, self.bn1]]
+        return parts + [[stage] for stage in self._stages()]
 
     def stages(self, frames: Tensor, num_frames: int) -> list[Tensor]:
         """Features of all four stages, [N, C', h, w] each; every ``num_frames`` rows in a row are one clip."""

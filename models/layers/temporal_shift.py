@@ -11,25 +11,30 @@ import torch
 from torch import Tensor, nn
 
 
+def _shifted(x: Tensor, num_frames: int, fold: int, step: int) -> Tensor:
+    """Every value is written once, in the input's memory layout."""
+    out = torch.empty_like(x)
+    # [B*T, C, h, w] -> [B, T, C, h, w], views of the same memory
+    source, target = x.unflatten(0, (-1, num_frames)), out.unflatten(0, (-1, num_frames))
+    for first, towards_start in ((0, step > 0), (fold, step < 0)):
+        channels = slice(first, first + fold)
+        if towards_start:
+            target[:, :-1, channels] = source[:, 1:, channels]
+            target[:, -1, channels] = 0
+        else:
+            target[:, 1:, channels] = source[:, :-1, channels]
+            target[:, 0, channels] = 0
+    target[:, :, 2 * fold :] = source[:, :, 2 * fold :]
+    return out
+
+
 class _Shift(torch.autograd.Function):
-    """Every value is written once, in the input's memory layout, forward and backward."""
+    """The same with a gradient that is as cheap."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, num_frames: int, fold: int, step: int) -> Tensor:
         ctx.num_frames, ctx.fold, ctx.step = num_frames, fold, step
-        out = torch.empty_like(x)
-        # [B*T, C, h, w] -> [B, T, C, h, w], views of the same memory
-        source, target = x.unflatten(0, (-1, num_frames)), out.unflatten(0, (-1, num_frames))
-        for first, towards_start in ((0, step > 0), (fold, step < 0)):
-            channels = slice(first, first + fold)
-            if towards_start:
-                target[:, :-1, channels] = source[:, 1:, channels]
-                target[:, -1, channels] = 0
-            else:
-                target[:, 1:, channels] = source[:, :-1, channels]
-                target[:, 0, channels] = 0
-        target[:, :, 2 * fold :] = source[:, :, 2 * fold :]
-        return out
+        return _shifted(x, num_frames, fold, step)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
@@ -58,7 +63,10 @@ def temporal_shift(x: Tensor, num_frames: int, fold: int) -> Tensor:
         raise ValueError(f"{x.shape[0]} frames are no whole number of clips of {num_frames}")
     if 2 * fold > x.shape[1]:
         raise ValueError(f"cannot shift 2 x {fold} of {x.shape[1]} channels")
-    return _Shift.apply(x, num_frames, fold, 1)
+    # Without a gradient to come there are plain operations only, which can be traced and exported.
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Shift.apply(x, num_frames, fold, 1)
+    return _shifted(x, num_frames, fold, 1)
 
 
 class TemporalShift(nn.Module):
@@ -66,17 +74,21 @@ class TemporalShift(nn.Module):
 
     Args:
         shift_div: 8 shifts a quarter of the channels in all, the paper's best (figure 2).
+        num_frames: frames that are shifted among each other, which divide a clip's; None takes all of a clip.
     """
 
-    def __init__(self, shift_div: int = 8) -> None:
+    def __init__(self, shift_div: int = 8, num_frames: int | None = None) -> None:
         super().__init__()
         if shift_div < 2:
             raise ValueError(f"shift_div ({shift_div}) must be at least 2")
-        self.shift_div = shift_div
+        self.shift_div, self.num_frames = shift_div, num_frames
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """[B*T, C, h, w] -> the same shape."""
-        return temporal_shift(x, num_frames, x.shape[1] // self.shift_div)
+        group = self.num_frames or num_frames
+        if num_frames % group:
+            raise ValueError(f"clips of {num_frames} frames cannot be divided into groups of {group}")
+        return temporal_shift(x, group, x.shape[1] // self.shift_div)
 
     def extra_repr(self) -> str:
         return f"shift_div={self.shift_div}"

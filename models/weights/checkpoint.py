@@ -9,6 +9,8 @@ from torch import Tensor
 
 from vidflow import safe_pickle
 from vidflow.errors import WeightsError
+from vidflow.models.weights import hugging_face_clip
+from vidflow.models.weights.torchscript import is_torchscript, read_torchscript
 
 # Where training programs keep the model's tensors in a checkpoint: mmcv, mmengine and Lightning; timm and VideoMAE;
 # PySlowFast; DeepSpeed.
@@ -20,26 +22,31 @@ ORIGINS = (
     ("mmaction2", re.compile(r"backbone\..*conv\d?\.conv\.|cls_head\.")),
     ("tsm", re.compile(r"base_model\.|new_fc\.")),
     ("vidflow or mmpretrain", re.compile(r"backbone\.")),
+    ("clip", re.compile(r"visual\.")),
     ("torchvision", re.compile(r"layer1\.0\.conv1\.weight")),
 )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Named tensors of a file, names as they are there but without ``WRAPPERS``."""
+    """Named tensors of a file, names as they are there but without ``WRAPPERS``, and Hugging Face's of CLIP as those of
+    its authors."""
 
     path: Path
     format: str
-    """ "safetensors" or "torch"."""
+    """ "safetensors", "torch" or "torchscript"."""
     origin: str
     """The project whose names these are, or "unknown"."""
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
     """Of safetensors files."""
+    config: str = ""
+    """The text of the training's config, which MMAction2 keeps beside the weights."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read safetensors (by content, not by name) or a file of ``torch.save``; tensors are on the CPU.
+    """Read safetensors (by content, not by name), a file of ``torch.save`` or the parameters of a TorchScript archive;
+    tensors are on the CPU.
 
     Raises:
         WeightsError: the file is damaged, holds no tensors, or may not be loaded.
@@ -50,18 +57,24 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from error
     metadata: dict[str, str] = {}
+    config = ""
     if head[8:9] == b"{":
         tensors, metadata = _read_safetensors(path)
         kind = "safetensors"
+    elif is_torchscript(path):
+        tensors, kind = read_torchscript(path), "torchscript"
     else:
-        tensors, kind = _find_state(safe_pickle.load_torch(path), path), "torch"
+        content = safe_pickle.load_torch(path)
+        tensors, kind, config = _find_state(content, path), "torch", _config_text(content)
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         bare = strip_wrappers(name)
         if bare in named:
             raise WeightsError(f"{path}: holds {bare!r} twice, as it is and behind {' or '.join(WRAPPERS)}")
         named[bare] = tensor
-    return Checkpoint(path, kind, origin_of(named, metadata), named, metadata)
+    if hugging_face_clip.MARK in named:
+        named = hugging_face_clip.to_clip_names(named, str(path))
+    return Checkpoint(path, kind, origin_of(named, metadata), named, metadata, config)
 
 
 def strip_wrappers(name: str) -> str:
@@ -97,3 +110,10 @@ def _find_state(content: object, path: Path) -> dict[str, Tensor]:
         where = "is empty" if not state else f"holds {', '.join(others[:5])} among its weights"
         raise WeightsError(f"{path}: {where}; expected tensors, at the top or below one of {', '.join(STATE_KEYS)}")
     return {str(name): value for name, value in state.items()}
+
+
+def _config_text(content: object) -> str:
+    """What MMAction2 1.x (``cfg``) or 0.x (``config``) wrote down of the training's config."""
+    meta = content.get("meta") if isinstance(content, dict) else None
+    texts = [meta.get(key) for key in ("cfg", "config")] if isinstance(meta, dict) else []
+    return next((text for text in texts if isinstance(text, str)), "")

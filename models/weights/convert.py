@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from vidflow.errors import ConfigError, StorageError, WeightsError
 from vidflow.models.registry import MODELS, Entry, build_model
+from vidflow.models.reparameterize import deploy_name, reparameterize
 from vidflow.models.weights.checkpoint import Checkpoint, read_checkpoint
-from vidflow.models.weights.loading import LoadReport, foreign_parts, match, translate
+from vidflow.models.weights.loading import LoadReport, foreign_parts, fresh_parts, match, translate
 from vidflow.models.weights.source import OnBytes, fetch, sha256_of
 
 
@@ -69,13 +71,30 @@ def _problems(model: nn.Module, checkpoint: Checkpoint, report: LoadReport) -> l
     heads = tuple(getattr(model, "head_prefixes", ()))
     own_head = [name for name in model.state_dict() if name.startswith(heads)]
     has_head = any(name in report.matched for name in own_head)
-    problems = [f"{name} is missing" for name in report.missing if has_head or name not in own_head]
+    fresh = fresh_parts(model, report)
+    problems = [
+        f"{name} is missing" for name in report.missing if name not in fresh and (has_head or name not in own_head)
+    ]
     problems += [str(wrong) for wrong in report.mismatched]
     foreign = foreign_parts(model, checkpoint, report.unexpected)
     problems += [f"the model has no {name}" for name in report.unexpected if name not in foreign]
     if not any(name not in own_head for name in report.matched):
         problems.insert(0, "no tensor outside the head has a known name")
     return problems
+
+
+@cache
+def _default_model(name: str) -> nn.Module:
+    """The model of a name, without memory; building all of them takes seconds, so they are kept."""
+    with torch.device("meta"):
+        return build_model(name, num_classes=MODELS[name].config.num_classes)
+
+
+def _has_its_names(name: str, checkpoint: Checkpoint) -> bool:
+    """Whether a file's tensors are those of a model, whatever their shapes."""
+    model = _default_model(name)
+    _, report = match(model, checkpoint)
+    return not _problems(model, checkpoint, replace(report, mismatched=()))
 
 
 def recognise(checkpoint: Checkpoint) -> list[str]:
@@ -87,17 +106,31 @@ def recognise(checkpoint: Checkpoint) -> list[str]:
     if (named := checkpoint.metadata.get("vidflow_model")) in MODELS:
         return [str(named)]
     fitting: dict[str, bool] = {}
+    exact: set[str] = set()
+    stored = {id(tensor) for tensor in checkpoint.tensors.values()}
     for name in MODELS:
+        if not _has_its_names(name, checkpoint):
+            continue
         model, _ = build_for(name, checkpoint)
-        _, report = match(model, checkpoint)
+        tensors, report = match(model, checkpoint)
         if not _problems(model, checkpoint, report):
+            if all(id(tensor) in stored for tensor in tensors.values()) and not fresh_parts(model, report):
+                exact.add(name)
             fitting[name] = any(
                 missing.startswith(tuple(getattr(model, "head_prefixes", ()))) for missing in report.missing
             )
+    if exact:
+        # What had to be fitted, such as positions of another size, or lacks a part, was made for another model.
+        fitting = {name: head_is_missing for name, head_is_missing in fitting.items() if name in exact}
     if not fitting:
         raise ConfigError(f"{checkpoint.path}: fits none of the models; give --model to see what differs")
     if all(fitting.values()):
         return list(fitting)
+    told = {name: getattr(MODELS[name].model, "foreign_config_mark", "") for name in fitting}
+    if by_config := [name for name in fitting if told[name] and re.search(told[name], checkpoint.config)]:
+        return by_config
+    # Without a word of them in the file's config, it is one of the others.
+    fitting = {name: head_is_missing for name, head_is_missing in fitting.items() if not told[name]} or fitting
     marks = {name: getattr(MODELS[name].model, "foreign_mark", "") for name in fitting}
     marked = [
         name for name in fitting if marks[name] and any(re.fullmatch(marks[name], key) for key in checkpoint.tensors)
@@ -122,8 +155,27 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         file.write(ordered.ljust(size))  # the format pads headers with spaces
 
 
+def _deployed(
+    name: str, tensors: dict[str, Tensor], report: LoadReport, options: dict[str, int]
+) -> tuple[dict[str, Tensor], str]:
+    """A model's tensors with their branches joined, and the name of the model that they are now.
+
+    A head that is missing stays missing.
+    """
+    other = deploy_name(name)
+    model = build_model(name, **({"num_classes": MODELS[name].config.num_classes} | options))
+    model.load_state_dict(tensors, strict=False)  # ``report`` says that only the head may lack
+    reparameterize(model)
+    return {key: value for key, value in model.state_dict().items() if key not in report.missing}, other
+
+
 def convert(
-    source: str | Path, out: Path, *, model: str | None = None, on_bytes: OnBytes | None = None
+    source: str | Path,
+    out: Path,
+    *,
+    model: str | None = None,
+    deploy: bool = False,
+    on_bytes: OnBytes | None = None,
 ) -> ConvertReport:
     """Write a file's tensors as safetensors with our names; the file appears whole or not at all.
 
@@ -133,6 +185,7 @@ def convert(
     Args:
         source: path or ``http(s)://`` address, as for ``load_weights``.
         model: name of the model; by default the one that fits.
+        deploy: join the branches of training (``vidflow.models.reparameterize``); the file is the deployed model's.
 
     Raises:
         WeightsError: the file cannot be read, or is none of the model's.
@@ -153,6 +206,8 @@ def convert(
         raise WeightsError(f"{path}: is no {candidates[0]}: {'; '.join(problems[:6])}{more}")
     head_missing = "num_classes" not in options and bool(report.missing)
     name = model or (None if head_missing else candidates[0])
+    if deploy:
+        fitting, name = _deployed(candidates[0], fitting, report, options)
     digest = sha256_of(path)
     metadata = {"format": "pt", "origin": checkpoint.origin, "source": path.name, "source_sha256": digest}
     if name:

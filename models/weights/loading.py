@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vidflow.errors import WeightsError
 from vidflow.models.weights.checkpoint import Checkpoint, read_checkpoint
+from vidflow.models.weights.head_rows import take_head_rows
 from vidflow.models.weights.source import OnBytes, fetch, sha256_of
 
 _BACKBONE = "backbone."
@@ -81,21 +82,30 @@ def translate(names: list[str], own: set[str], keys: tuple[tuple[str, str], ...]
         keys: patterns of other projects' names, see ``vidflow.models.weights.keys``.
     """
     patterns = [(re.compile(pattern), replacement) for pattern, replacement in keys]
+
+    def renamed(name: str) -> str:
+        for pattern, replacement in patterns:
+            if found := pattern.fullmatch(name):
+                return found.expand(replacement)
+        return name
+
     translated = {}
     for name in names:
-        candidate = name
-        if name not in own:
-            for pattern, replacement in patterns:
-                if found := pattern.fullmatch(name):
-                    candidate = found.expand(replacement)
-                    break
+        candidate = name if name in own else renamed(name)
         if candidate not in own:
-            # A backbone alone, or a whole model's file for a backbone.
-            for other in (_BACKBONE + candidate, candidate.removeprefix(_BACKBONE)):
+            # A backbone alone, of ours or of another project, or a whole model's file for a backbone.
+            for other in (_BACKBONE + candidate, candidate.removeprefix(_BACKBONE), renamed(_BACKBONE + name)):
                 if other in own:
                     candidate = other
         translated[name] = candidate
     return translated
+
+
+def targets_of(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
+    """Names in a file -> names in a model, of the part of the file that the model takes (``foreign_scopes``)."""
+    scope = getattr(model, "foreign_scopes", {}).get(checkpoint.origin, "")
+    scoped = [name for name in checkpoint.tensors if name.startswith(scope)]
+    return translate(scoped, set(model.state_dict()), getattr(model, "foreign_keys", ()))
 
 
 def match(model: nn.Module, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], LoadReport]:
@@ -111,24 +121,38 @@ def match(model: nn.Module, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], 
     fitting: dict[str, Tensor] = {}
     mismatched: list[Mismatch] = []
     unexpected: list[str] = []
-    names = translate(list(checkpoint.tensors), set(own), getattr(model, "foreign_keys", ()))
+    names = targets_of(model, checkpoint)
     seen: dict[str, str] = {}
     for name, target in names.items():
         if target in seen:
             raise WeightsError(f"{checkpoint.path}: {name!r} and {seen[target]!r} both are the model's {target!r}")
         seen[target] = name
-        tensor = checkpoint.tensors[name]
+    tensors = {target: checkpoint.tensors[name] for target, name in seen.items()}
+    if adapt := getattr(model, "adapt_weights", None):
+        tensors = adapt(tensors)
+    for target, tensor in tensors.items():
         if target not in own:
-            unexpected.append(name)
+            unexpected.append(seen.get(target, target))
         elif tensor.shape != own[target].shape:
             mismatched.append(Mismatch(target, tuple(tensor.shape), tuple(own[target].shape)))
         else:
             fitting[target] = tensor
-    missing = tuple(name for name in own if name not in seen and not name.endswith(_OPTIONAL))
+    missing = tuple(name for name in own if name not in tensors and not name.endswith(_OPTIONAL))
     report = LoadReport(
         str(checkpoint.path), "", checkpoint.origin, tuple(fitting), missing, tuple(unexpected), tuple(mismatched)
     )
     return fitting, report
+
+
+def fresh_parts(model: nn.Module, report: LoadReport) -> set[str]:
+    """The names of those of the model's ``fresh_prefixes`` of which the file has nothing."""
+    found = {*report.matched, *(wrong.name for wrong in report.mismatched)}
+    fresh = set()
+    for prefix in getattr(model, "fresh_prefixes", ()):
+        part = {name for name in model.state_dict() if name.startswith(prefix)}
+        if not part & found:
+            fresh |= part
+    return fresh
 
 
 def foreign_parts(model: nn.Module, checkpoint: Checkpoint, unexpected: tuple[str, ...]) -> set[str]:
@@ -153,6 +177,7 @@ def load_weights(
     *,
     mode: Literal["finetune", "strict"],
     sha256: str | None = None,
+    head_rows: Sequence[int] | None = None,
     on_bytes: OnBytes | None = None,
 ) -> LoadReport:
     """Load weights into a model, or leave it untouched and say why not.
@@ -162,9 +187,10 @@ def load_weights(
             address.
         mode: "strict", for evaluation and prediction, asks for every tensor in its shape and no other. "finetune"
             lets the head (``model.head_prefixes``) differ: where one of its tensors is missing or of another shape
-            the whole head keeps its fresh weights; parts that the model does not have, such as another head, are left
-            out.
+            the whole head keeps its fresh weights, and so do the model's ``fresh_prefixes`` of which the file has
+            nothing; parts that the model does not have, such as another head, are left out.
         sha256: what the file's digest must start with, in hex.
+        head_rows: for each class, the row of the file's head that it starts from.
 
     Raises:
         WeightsError: the file cannot be had or read, fits nowhere, or not as ``mode`` asks.
@@ -174,14 +200,17 @@ def load_weights(
         raise ValueError(f"mode ({mode!r}) must be 'finetune' or 'strict'")
     path = fetch(source, sha256=sha256, on_bytes=on_bytes)
     checkpoint = read_checkpoint(path)
+    if head_rows is not None:
+        checkpoint = take_head_rows(model, checkpoint, targets_of(model, checkpoint), head_rows)
     fitting, found = match(model, checkpoint)
     heads = tuple(getattr(model, "head_prefixes", ("head.",))) if mode == "finetune" else ()
+    fresh = fresh_parts(model, found) if mode == "finetune" else set()
 
     def is_head(name: str) -> bool:
-        return name.startswith(heads)
+        return name.startswith(heads) or name in fresh
 
-    replaced: tuple[str, ...] = ()
-    if any(is_head(name) for name in (*found.missing, *(m.name for m in found.mismatched))):
+    replaced: tuple[str, ...] = tuple(name for name in model.state_dict() if name in fresh)
+    if any(name.startswith(heads) for name in (*found.missing, *(m.name for m in found.mismatched))):
         replaced = tuple(name for name in model.state_dict() if is_head(name))
         fitting = {name: tensor for name, tensor in fitting.items() if not is_head(name)}
     report = LoadReport(

@@ -19,6 +19,7 @@ OnBytes = Callable[[int, int | None], None]
 _CHUNK = 1 << 20
 _ATTEMPTS = 3
 _TIMEOUT_SECONDS = 30.0
+_HASH_IN_FRAGMENT = re.compile(r"sha256=([0-9a-fA-F]{8,64})")
 # File names such as resnet50-11ad3fa6.pth carry the start of the content's SHA-256.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[A-Za-z]+$")
 
@@ -47,7 +48,8 @@ def fetch(
     """The local file of a path or an ``http(s)://`` address; remote files are downloaded once.
 
     A remote file whose name ends in ``-`` and at least 8 hex digits, such as ``resnet50-11ad3fa6.pth``, must have a
-    SHA-256 that starts with them. Files in the cache are checked each time.
+    SHA-256 that starts with them, and so must one whose address ends in ``#sha256=`` and hex digits. Files in the
+    cache are checked each time.
 
     Args:
         sha256: what the content's digest must start with, in hex; for local files too.
@@ -66,6 +68,12 @@ def fetch(
     url = str(source)
     if urlsplit(url).scheme not in ("http", "https"):
         raise WeightsError(f"{url}: weights come from a local path, http:// or https://")
+    url, _, fragment = url.partition("#")
+    if fragment:
+        stated = _HASH_IN_FRAGMENT.fullmatch(fragment)
+        if stated is None:
+            raise WeightsError(f"{source}: after # may stand sha256= and 8 to 64 hex digits, not {fragment!r}")
+        sha256 = sha256 or stated.group(1)
     name = Path(unquote(urlsplit(url).path)).name
     if not name:
         raise WeightsError(f"{url}: names no file")

@@ -25,7 +25,8 @@ def test_every_config_loads_and_its_model_and_optimizer_build(path):
     optimizer = make_optimizer(
         model, name=optim.name, lr=optim.lr, weight_decay=optim.weight_decay, options=optim.options, rule=optim.rule
     )
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(learning)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -109,7 +109,7 @@ def test_views_are_averaged_as_scores_on_request(make_batch):
 @pytest.mark.parametrize(
     ("multi_label", "labels"),
     [
-        (False, torch.tensor([[0.0, 1, 0, 0, 0], [0, 0, 0, 0, 1]])),
+        (False, torch.tensor([[0.0, 1, 0, 0], [0, 0, 0, 1]])),
         (False, torch.tensor([0.0, 1.0])),
         (False, torch.tensor([0, 1, 2])),
         (True, torch.tensor([0, 1])),
@@ -120,6 +120,14 @@ def test_labels_of_the_other_kind_are_refused(multi_label, labels, make_batch):
     model = build_model("tsn-tiny", num_classes=5, multi_label=multi_label)
     with pytest.raises(ValueError, match="labels must be"):
         model.loss(make_batch(2, labels))
+
+
+def test_soft_labels_give_the_mean_of_the_losses_that_they_mix(make_batch):
+    model = build_model("tsn-tiny", num_classes=5, dropout=0.0, label_smoothing=0.1).eval()
+    soft = torch.tensor([[0.0, 0.3, 0, 0, 0.7], [1, 0, 0, 0, 0]])
+    mixed = model.loss(make_batch(2, soft))["cls_loss"]
+    first, second = (model.loss(make_batch(2, torch.tensor(hard)))["cls_loss"] for hard in ([1, 0], [4, 0]))
+    torch.testing.assert_close(mixed, 0.3 * first + 0.7 * second)
 
 
 def test_clips_of_another_shape_are_refused(model, make_batch):

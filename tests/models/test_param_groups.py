@@ -76,3 +76,13 @@ def test_a_layer_that_the_rule_does_not_know_is_named():
 def test_an_unknown_rule_gets_the_list():
     with pytest.raises(ConfigError, match="no param rule 'tsn'; there are default, tsm, tsm_fc_lr5"):
         param_groups(nn.Linear(2, 2), 0.1, 0, "tsn")
+
+
+def test_only_the_heads_linear_layers_learn_faster():
+    model = build_model("tin-tiny", num_classes=3)
+    named = dict(model.named_parameters())
+    groups = {g["name"]: {id(p) for p in g["params"]} for g in model.param_groups(0.1, 1e-4, "tsm_fc_lr5")}
+    assert groups["linear_weight_lr5"] == {id(named["head.fc.weight"])}
+    inside = "backbone.layer1.0.before.distance_fc1"
+    assert id(named[f"{inside}.weight"]) in groups["weight"]
+    assert id(named[f"{inside}.bias"]) in groups["bias"]

@@ -1,4 +1,4 @@
-"""Our TSN and TSM against MMAction2 1.2.0: the same weights through our conversion, the same input, the same scores.
+"""The 2D families against MMAction2 1.2.0: the same weights through our conversion, the same input, the same scores.
 
 ``VIDFLOW_PARITY`` names another folder of reference files, of which all that are listed here are compared.
 """
@@ -14,38 +14,72 @@ from vidflow.models.weights import load_weights
 
 HERE = Path(__file__).parents[1] / "data" / "parity"
 FOLDER = Path(os.environ.get("VIDFLOW_PARITY", HERE))
-# Reference -> our model, its classes and input channels.
-CASES = {
-    "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-r50", 400, 3),
-    "tsn_imagenet-pretrained-r50_8xb32-1x1x8-50e_sthv2-rgb": ("tsn-r50", 174, 3),
-    "tsn_imagenet-pretrained-r50_8xb32_5x1x3-110e_kinetics400-flow": ("tsn-r50", 400, 10),
-    "tsn_imagenet-pretrained-r101_8xb32-1x1x8-100e_kinetics400-rgb": ("tsn-r101", 400, 3),
-    "tsn_imagenet-pretrained-rn101-32x4d_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-rx101-32x4d", 400, 3),
-    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb": ("tsm-r50", 400, 3),
-    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb": ("tsm-r50", 400, 3),
-    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r50", 174, 3),
-    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb": ("tsm-r50", 174, 3),
-    "tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r101", 174, 3),
+# Reference -> our model, its classes, and options that are not the model's own.
+CASES: dict[str, tuple[str, int, dict[str, int]]] = {
+    "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-r50", 400, {}),
+    "tsn_imagenet-pretrained-r50_8xb32-1x1x8-50e_sthv2-rgb": ("tsn-r50", 174, {}),
+    "tsn_imagenet-pretrained-r50_8xb32_5x1x3-110e_kinetics400-flow": ("tsn-r50", 400, {"in_channels": 10}),
+    "tsn_imagenet-pretrained-r101_8xb32-1x1x8-100e_kinetics400-rgb": ("tsn-r101", 400, {}),
+    "tsn_imagenet-pretrained-rn101-32x4d_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-rx101-32x4d", 400, {}),
+    "tsn_imagenet-pretrained-dense161_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-dense161", 400, {}),
+    "tsn_imagenet-pretrained-swin-transformer_8xb32-1x1x3-100e_kinetics400-rgb": ("tsn-swin-b", 400, {}),
+    "tsn_imagenet-pretrained-swin-transformer_32xb8-1x1x8-50e_kinetics400-rgb": ("tsn-swin-b", 400, {}),
+    "tsn_imagenet-pretrained-mobileone-s4_8xb32-1x1x8-100e_kinetics400-rgb": ("tsn-mobileone-s4", 400, {}),
+    "tsn_imagenet-pretrained-mobileone-s4_deploy_8xb32-1x1x8-100e_kinetics400-rgb": (
+        "tsn-mobileone-s4-deploy",
+        400,
+        {},
+    ),
+    # One frame of one channel: a mel spectrogram.
+    "tsn_r18_8xb320-64x1x1-100e_kinetics400-audio-feature": ("tsn-r18", 400, {"in_channels": 1}),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb": ("tsm-r50", 400, {}),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb": ("tsm-r50", 400, {}),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r50", 174, {}),
+    "tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb": ("tsm-r50", 174, {}),
+    "tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb": ("tsm-r101", 174, {}),
+    "tsm_imagenet-pretrained-r50-nl-embedded-gaussian_8xb16-1x1x8-50e_kinetics400-rgb": (
+        "tsm-r50-nl-embedded-gaussian",
+        400,
+        {},
+    ),
+    "tsm_imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e_kinetics400-rgb": ("tsm-r50-nl-dot-product", 400, {}),
+    "tsm_imagenet-pretrained-mobilenetv2_8xb16-1x1x8-100e_kinetics400-rgb": ("tsm-mobilenetv2", 400, {}),
+    "tsm_imagenet-pretrained-mobileone-s4_8xb16-1x1x16-50e_kinetics400-rgb": (
+        "tsm-mobileone-s4",
+        400,
+        {"shift_frames": 8},
+    ),
+    "tsm_imagenet-pretrained-mobileone-s4_deploy_8xb16-1x1x16-50e_kinetics400-rgb": (
+        "tsm-mobileone-s4-deploy",
+        400,
+        {"shift_frames": 8},
+    ),
+    "tin_imagenet-pretrained-r50_8xb6-1x1x8-40e_sthv2-rgb": ("tin-r50", 174, {}),
+    "tin_kinetics400-pretrained-tsm-r50_1x1x8-50e_kinetics400-rgb": ("tin-r50", 400, {}),
+    "trn_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ("trn-r50", 174, {}),
+    "tanet_imagenet-pretrained-r50_8xb8-1x1x8-50e_sthv1-rgb": ("tanet-r50", 174, {}),
+    "tanet_imagenet-pretrained-r50_8xb8-dense-1x1x8-100e_kinetics400-rgb": ("tanet-r50", 400, {}),
 }
 QUICK = (
     "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb",
     "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb",
+    "tsm_imagenet-pretrained-mobilenetv2_8xb16-1x1x8-100e_kinetics400-rgb",
 )
 PRESENT = [name for name in CASES if (FOLDER / f"{name}.json.gz").is_file()]
 
 
-def test_the_folder_holds_references_for_both_families():
-    assert {name[:3] for name in PRESENT} == {"tsn", "tsm"}
+def test_the_folder_holds_references_for_all_2d_families():
+    assert {name.split("_")[0] for name in PRESENT} == {"tsn", "tsm", "tin", "trn", "tanet"}
 
 
 @pytest.mark.parametrize(
     "config", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESENT]
 )
 def test_scores_equal_the_reference(config, load_reference, tmp_path):
-    name, num_classes, in_channels = CASES[config]
+    name, num_classes, options = CASES[config]
     reference = load_reference(FOLDER / f"{config}.json.gz")
     torch.save(reference.checkpoint(), tmp_path / "reference.pth")
-    model = build_model(name, num_classes=num_classes, in_channels=in_channels)
+    model = build_model(name, num_classes=num_classes, **options)
     report = load_weights(model, tmp_path / "reference.pth", mode="strict")
     assert (report.missing, report.unexpected, report.mismatched) == ((), (), ())
     assert report.origin == "mmaction2"
@@ -68,6 +102,19 @@ def test_scores_equal_the_reference(config, load_reference, tmp_path):
         ("tsm-r50", 400, 24_327_632),
         ("tsm-r50", 174, 23_864_558),
         ("tsm-r101", 174, 42_856_686),
+        ("tsn-dense161", 400, 27_355_600),
+        ("tsn-swin-b", 400, 87_153_224),
+        ("tsn-mobileone-s4", 400, 13_721_848),
+        ("tsm-r50-nl-embedded-gaussian", 400, 31_682_000),
+        ("tsm-r50-nl-dot-product", 400, 31_682_000),
+        ("tsm-r50-nl-gaussian", 400, 28_007_888),
+        ("tsm-mobilenetv2", 400, 2_736_272),
+        ("tsm-mobileone-s4", 400, 13_721_848),
+        ("tin-r50", 400, 24_358_640),
+        ("tin-r50", 174, 23_895_566),
+        ("trn-r50", 174, 26_641_154),
+        ("tanet-r50", 400, 25_590_320),
+        ("tanet-r50", 174, 25_127_246),
     ],
 )
 def test_parameter_counts_equal_the_published_models(name, num_classes, num_params):
@@ -85,6 +132,12 @@ def test_parameter_counts_equal_torchvisions_image_models(depth, num_params):
     with torch.device("meta"):
         model = build_model(f"tsn-r{depth}", num_classes=1000)
     assert sum(p.numel() for p in model.parameters()) == num_params
+
+
+def test_tanet_of_16_frames_has_the_published_count():
+    with torch.device("meta"):
+        model = build_model("tanet-r50", num_classes=174, num_frames=16)
+    assert sum(p.numel() for p in model.parameters()) == 25_134_670
 
 
 def test_all_variants_build_without_memory():

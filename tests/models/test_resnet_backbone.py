@@ -78,7 +78,29 @@ def test_the_shortcut_does_not_pass_the_hook_before_a_block():
     hooked.load_state_dict(plain.state_dict())
     x = torch.randn(1, 8, 4, 4)
     block = hooked.layer1[0]
-    torch.testing.assert_close(block(x, 1), (block.downsample(x) + block.residual(torch.zeros_like(x))).relu())
+    torch.testing.assert_close(block(x, 1), (block.downsample(x) + block.residual(torch.zeros_like(x), 1)).relu())
+
+
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_the_hook_inside_a_block_sees_its_first_convolution(kind):
+    class Times(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.channels = channels
+
+        def forward(self, x, num_frames):
+            assert x.shape[1] == self.channels
+            return x * num_frames
+
+    small = ResNetConfig(block=kind, blocks=(1, 1, 1, 1), width=8, stem="3x3")
+    block = ResNet(small, inside_block=lambda stage, index, channels: Times(channels)).eval().layer2[0]
+    x = torch.randn(2, block.conv1.in_channels, 4, 4)
+    first = 3 * block.bn1(block.conv1(x)).relu()
+    if kind == "basic":
+        expected = block.bn2(block.conv2(first))
+    else:
+        expected = block.bn3(block.conv3(block.bn2(block.conv2(first)).relu()))
+    torch.testing.assert_close(block.residual(x, 3), expected)
 
 
 def test_frozen_stages_neither_learn_nor_count():

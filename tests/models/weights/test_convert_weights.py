@@ -89,7 +89,7 @@ def test_a_file_of_images_becomes_a_backbone_to_start_from(model, tmp_path):
         True,
         ("fc.weight", "fc.bias"),
     )
-    assert report.candidates == ("tsm-tiny", "tsn-tiny")
+    assert report.candidates == ("trn-tiny", "tsm-tiny", "tsn-tiny")
     assert "vidflow_model" not in metadata_of(tmp_path / "out.safetensors")
     fresh = build_model("tsm-tiny", num_classes=2)
     load_weights(fresh, tmp_path / "out.safetensors", mode="finetune")

@@ -100,6 +100,23 @@ def test_a_digest_that_is_given_is_checked(server, tmp_path):
     assert fetch(f"{server.url}/net.pth", sha256=DIGEST.upper(), cache=tmp_path).read_bytes() == CONTENT
 
 
+def test_a_digest_behind_the_address_is_checked(server, tmp_path):
+    server.files["/net.pth"] = CONTENT
+    path = fetch(f"{server.url}/net.pth#sha256={DIGEST}", cache=tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert fetch(f"{server.url}/net.pth", cache=tmp_path) == path
+    with pytest.raises(WeightsError, match="does not start with 00000000"):
+        fetch(f"{server.url}/net.pth#sha256=00000000", cache=tmp_path)
+    assert server.requests == ["/net.pth"]
+
+
+@pytest.mark.parametrize("fragment", ["sha256=", "sha256=xyz", "md5=00000000", "sha256=0123"])
+def test_anything_else_behind_an_address_is_refused(fragment, server, tmp_path):
+    with pytest.raises(WeightsError, match="after # may stand sha256= and 8 to 64 hex digits"):
+        fetch(f"{server.url}/net.pth#{fragment}", cache=tmp_path)
+    assert server.requests == []
+
+
 def test_a_damaged_file_in_the_cache_is_noticed(server, tmp_path):
     name = f"/net-{DIGEST[:8]}.pth"
     server.files[name] = CONTENT

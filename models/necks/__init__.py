@@ -1,0 +1,1 @@
+"""Necks: between a backbone's feature maps and a head."""
