@@ -20,7 +20,7 @@ def _python(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _sources() -> dict[str, Path]:
-    """Every Python file and shipped TOML by its place in the wheel."""
+    """Every Python file, shipped TOML and table by its place in the wheel."""
     found = {}
     for top in ("vidflow", *ROOMS):
         prefix = "" if top == "vidflow" else "vidflow/"
@@ -31,6 +31,7 @@ def _sources() -> dict[str, Path]:
                 if (
                     path.suffix == ".py"
                     or (top in ("experiments", "shards") and path.suffix == ".toml")
+                    or (top == "vidflow" and path.suffix == ".csv")
                     or file == "py.typed"
                 ):
                     found[prefix + path.relative_to(ROOT).as_posix()] = path

@@ -70,6 +70,7 @@ def cut(
         num_short,
         part_jobs,
         part_work,
+        refuse_foreign_list,
         write_list,
     )
     from vidflow.shards.cutting.videos import Videos
@@ -85,8 +86,9 @@ def cut(
     if copy and (profile != "train" or short_side is not None or crf is not None):
         raise ConfigError("--profile, --short-side and --crf have no effect on --copy, which keeps the bytes")
     chosen = PROFILES["copy"] if copy else choose_profile(profile, short_side=short_side, crf=crf)
-    options = CutOptions(profile=chosen, fps=fps, copy=copy)
+    options = CutOptions(profile=chosen, fps=fps, copy=copy, every=every)
     refuse_out_in_source(src, out)
+    refuse_foreign_list(out)
     files = find_files(src).files
     wanted = CutList((), Counter())
     missing: list[str] = []

@@ -88,6 +88,7 @@ def print_report(report: "JobReport", out: Path, *, found: "FoundFiles", unit: s
                 "failed": len(report.failures),
                 "skipped": len(report.skipped),
                 "bytes": report.size_bytes,
+                "of_other_sources": report.num_orphans,
                 "failures": [asdict(failure) for failure in report.failures],
                 "passed_over": dict(found.skipped.most_common()),
             }
@@ -104,5 +105,7 @@ def print_report(report: "JobReport", out: Path, *, found: "FoundFiles", unit: s
         print_line(f"  all failures with details: {folder}/{FAILED_NAME}")
     for reason, count in Counter(skip.reason for skip in report.skipped).most_common(10):
         print_line(f"  skipped, {count} x {reason}")
+    if report.num_orphans:
+        print_line(f"  still there, {report.num_orphans} x result of a source that is not below --src now")
     for reason, count in found.skipped.most_common():
         print_line(f"  passed over, {count} x {reason}")

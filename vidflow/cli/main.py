@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "relabel": "relabel:relabel",
     "repack": "repack:repack",
     "unpack": "unpack:unpack",
+    "zoo": "zoo:zoo",
+    "flops": "flops:flops",
     "config": "config:config",
     "train": "train:train",
     "test": "test:run_test",

@@ -19,6 +19,9 @@ def merge(
             "--work-dir", help="Where the manifest for s3:// is made before it is sent (default: in ~/.cache)."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there, such as the join of parts packed otherwise.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
 ) -> None:
@@ -38,7 +41,11 @@ def merge(
         place = folders[0]  # as it was spelled
     with progress("joining", None, unit="shards", quiet=quiet or not errors.is_terminal) as bar:
         report = run(
-            parts, place, work_dir=work_dir, on_progress=lambda done: bar.update(bar.task_ids[0], completed=done)
+            parts,
+            place,
+            work_dir=work_dir,
+            overwrite=overwrite,
+            on_progress=lambda done: bar.update(bar.task_ids[0], completed=done),
         )
     info = report.info
     num_samples = sum(split.num_samples for split in info.splits.values())

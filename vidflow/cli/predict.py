@@ -27,6 +27,10 @@ def predict(
         Literal["error", "conceal"],
         typer.Option("--on-damage", help="error: no prediction for damaged videos. conceal: from what decodes."),
     ] = "error",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="A class to tell by its name; repeatable. For ActionCLIP, without training."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the run's config; repeatable."),
@@ -49,7 +53,9 @@ def predict(
     from vidflow.inference.files import list_videos
 
     files = list_videos(paths)
-    predictor = Predictor(run, checkpoint=checkpoint, overrides=set_ or [], device=device, on_damage=on_damage)
+    predictor = Predictor(
+        run, checkpoint=checkpoint, overrides=set_ or [], device=device, on_damage=on_damage, labels=label or ()
+    )
     found: list[FilePrediction] = []
     with progress("predict", len(files), unit="files", quiet=len(files) < 2) as bar:
         for prediction in predictor.iterate(files, top=top, batch_size=batch_size):

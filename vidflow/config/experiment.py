@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from vidflow.config.data import DataConfig
+from vidflow.config.distill import DistillConfig
 from vidflow.config.model import ModelConfig
 from vidflow.config.optim import OptimConfig, ScheduleConfig
 from vidflow.config.train import TrainConfig
@@ -24,6 +25,8 @@ class Experiment(Frozen):
     optim: OptimConfig
     schedule: ScheduleConfig = ScheduleConfig()
     train: TrainConfig
+    distill: DistillConfig | None = None
+    """A teacher beside the labels; None learns from these alone."""
 
     @model_validator(mode="after")
     def _steps_take_a_batch_of_each_source(self) -> "Experiment":

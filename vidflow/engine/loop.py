@@ -90,6 +90,7 @@ class Loop:
         ema: AveragedModel | None,
         stop: StopRequest,
         mixer: BatchMixer | None = None,
+        step: LossStep | None = None,
     ) -> None:
         self.settings, self.accelerator, self.run, self.stop = settings, accelerator, run, stop
         self.schedule, self.loader, self.val_loader, self.mixer = schedule, loader, val_loader, mixer
@@ -97,7 +98,7 @@ class Loop:
         self.model, self.optimizer = model, optimizer
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.step_model, self.step_optimizer = accelerator.prepare(LossStep(model), optimizer)
+        self.step_model, self.step_optimizer = accelerator.prepare(step or LossStep(model), optimizer)
         self.ema = ema.to(accelerator.device) if ema is not None else None
         self._saved: tuple[Path, dict[str, Any]] | None = None
         """The latest checkpoint of this process's run, and the loader's state in it."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from vidflow.config.experiment import Experiment
 from vidflow.config.loading import to_tables
-from vidflow.engine.runs import RunFolder
+from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.errors import ConfigError
 
 FREE = {
@@ -71,6 +71,33 @@ def check_same_run(old: Experiment, new: Experiment, where: str) -> None:
             f"{where}: cannot resume, the config has changed in what decides the result:\n" + "\n".join(lines) + "\n"
             "Set these back, or start another run: --set name=NEW"
         )
+
+
+def check_same_classes(run: RunFolder, classes: ClassList) -> None:
+    """The scores of a resumed run must stand for what they stood for: files that the config names may have changed.
+
+    Raises:
+        ConfigError: naming the first class that differs.
+    """
+    if not run.config_path.is_file():
+        return
+    old = run.classes()
+    if old.multi_label != classes.multi_label or len(old.names) != len(classes.names):
+        kinds = {True: "any number per sample", False: "one per sample"}
+        change = (
+            f"{len(old.names)} classes, {kinds[old.multi_label]} -> "
+            f"{len(classes.names)} classes, {kinds[classes.multi_label]}"
+        )
+    elif old.names != classes.names:
+        pairs = enumerate(zip(old.names, classes.names, strict=True))
+        number, (before, after) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+        change = f"class {number}: {before!r} -> {after!r}"
+    else:
+        return
+    raise ConfigError(
+        f"{run.path}: cannot resume, the classes have changed ({change}); restore the files that data.classes, "
+        "label_map and data.root name, or start another run: --set name=NEW"
+    )
 
 
 def find_start(run: RunFolder, config: Experiment, *, resume: bool | Path, overwrite: bool) -> Path | None:

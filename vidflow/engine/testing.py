@@ -62,7 +62,8 @@ def evaluate_run(
         accelerate_session(config.train.precision) as accelerator,
         StopRequest() as stop,
     ):
-        dataset, indices = open_evaluation(config.data, split, run.classes().names if config.data.sources else None)
+        # What the scores stand for was settled in training; files that the config names may have changed.
+        dataset, indices = open_evaluation(config.data, split, run.classes().names)
         multi_label = dataset.info.multi_label
         num_classes = config.model.num_classes or len(dataset.info.classes)
         model = build_model(

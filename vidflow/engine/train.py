@@ -12,12 +12,13 @@ from vidflow.dataset import DatasetInfo, PackedDataset
 from vidflow.engine.building import make_optimizer, use_channels_last
 from vidflow.engine.checkpoint import Progress
 from vidflow.engine.data import evaluation_loader, open_evaluation, open_training, training_loader
+from vidflow.engine.distilling import distill_step
 from vidflow.engine.evaluate import main_metric
 from vidflow.engine.journal import Journal, check_tracker
 from vidflow.engine.labels import check_labels
 from vidflow.engine.loop import Loop, LoopSettings, averaged
 from vidflow.engine.processes import accelerate_session
-from vidflow.engine.resuming import find_start
+from vidflow.engine.resuming import check_same_classes, find_start
 from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.engine.schedule import Schedule, optimizer_steps, scaled_lr
 from vidflow.engine.seeding import determinism, seed_all
@@ -54,11 +55,14 @@ def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = 
         StopRequest() as stop,
     ):
         loop = assemble(config, run, accelerator, stop, fresh=start is None)
+        classes = _class_list(config, loop.loader.dataset.info)
+        if start is not None:
+            check_same_classes(run, classes)
         accelerator.wait_for_everyone()  # every process has looked at the folder before one changes it
         if accelerator.is_main_process:
             if overwrite and run.exists:
                 run.clear()
-            run.start(config, _class_list(config, loop.loader.dataset.info))
+            run.start(config, classes)
         accelerator.wait_for_everyone()
         if start is not None:
             loop.restore(start)
@@ -165,6 +169,7 @@ def assemble(
         ema=ema,
         stop=stop,
         mixer=mixer,
+        step=distill_step(model, config.distill, accelerator) if config.distill is not None else None,
     )
 
 

@@ -71,9 +71,11 @@ class Predictor:
         device: None takes the GPU where there is one.
         num_threads: CPU threads that decode and resample; None takes the config's, or this process's share of cores.
         on_damage: ``conceal`` predicts from what still decodes of a damaged video, ``error`` refuses such a file.
+        labels: names of other classes than the run's, for models that read names (ActionCLIP).
 
     Raises:
-        ConfigError: no run there, an override that does not fit, or a pipeline that reads what files do not have.
+        ConfigError: no run there, an override that does not fit, a pipeline that reads what files do not have, or
+            ``labels`` for a model that knows no names.
         WeightsError: no such checkpoint, or weights that do not fit the model.
     """
 
@@ -86,6 +88,7 @@ class Predictor:
         device: str | torch.device | None = None,
         num_threads: int | None = None,
         on_damage: OnDamage = "error",
+        labels: Sequence[str] = (),
     ) -> None:
         folder = RunFolder(Path(run))
         self.config = folder.config(overrides)
@@ -106,6 +109,12 @@ class Predictor:
             **settings.options,
         )
         load_exactly(model, self.weights)
+        if labels:
+            name_classes = getattr(model, "name_classes", None)
+            if name_classes is None:
+                raise ConfigError(f"model {settings.name!r} cannot classify by other names (labels); ActionCLIP can")
+            name_classes(labels)
+            self.classes = tuple(labels)
         self.model = model.to(self.device).eval()
         self.executor = make_executor(
             self.pipeline.normalize,

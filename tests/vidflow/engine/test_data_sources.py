@@ -147,6 +147,42 @@ def test_a_list_of_classes_gives_the_labels(make_config, tmp_path, packed):
     assert [dataset.record(int(i)).labels[0] for i in chosen[:3]] == [3, 2, 0]
 
 
+@pytest.fixture
+def run_with_a_list(make_config, tmp_path):
+    """A config whose classes come from a file, of which two steps are trained; and the file."""
+    path = tmp_path / "classes.txt"
+    path.write_text("bright\nother\nmiddle\ndark\n")
+    config = make_config(f"data.classes={path}", "train.max_steps=2", "name=tiny")
+    train(config)
+    return config, path
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("bright\ndark\nmiddle\nother\n", r"class 1: 'other' -> 'dark'"),
+        ("bright\nmiddle\ndark\n", r"4 classes, one per sample -> 3 classes, one per sample"),
+    ],
+)
+def test_a_run_does_not_go_on_where_its_classes_have_changed(run_with_a_list, text, change):
+    config, path = run_with_a_list
+    path.write_text(text)
+    before = (Path(config.output) / "tiny/classes.json").read_text()
+    with pytest.raises(ConfigError, match=rf"cannot resume, the classes have changed \({change}\)"):
+        train(config, resume=True)
+    assert (Path(config.output) / "tiny/classes.json").read_text() == before
+
+
+def test_a_test_takes_the_classes_of_the_training_whatever_the_list_says_now(run_with_a_list):
+    config, path = run_with_a_list
+    run = RunFolder(Path(config.output) / "tiny")
+    metrics = evaluate_run(run, config, checkpoint="last").metrics
+    path.write_text("dark\nmiddle\nother\nbright\n")
+    assert evaluate_run(run, config, checkpoint="last").metrics == metrics
+    path.unlink()
+    assert evaluate_run(run, config, checkpoint="last").metrics == metrics
+
+
 def test_a_label_map_may_lie_in_a_file(write, tmp_path, other, config_file, packed):
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"black": "dark"}))
@@ -180,6 +216,14 @@ def test_without_a_label_map_other_names_are_other_classes(write):
         ({"more": "weight = 1\nrepeat = 2"}, "weight and repeat exclude each other"),
         ({"more": "batch_size = 2"}, "batch_size and pipeline of single sources need combine = 'turns'"),
         ({"data": 'combine = "turns"', "accumulate": 3}, r"accumulate \(3\) must be a multiple of the 2 data.sources"),
+        (
+            {"data": 'combine = "turns"\nsampling = "class-balanced"', "accumulate": 2},
+            "sampling = 'class-balanced' is not for combine = 'turns'",
+        ),
+        (
+            {"data": 'combine = "turns"', "more": "[data.sources.pipeline]\nmixing = { mixup = 1 }", "accumulate": 2},
+            r"mixing belongs to \[data.train\]",
+        ),
         ({"data": "epoch_samples = 9"}, "epoch_samples is for weights and class-balanced sampling"),
         ({"data": 'sampling = "class-balanced"', "more": "repeat = 2"}, "'class-balanced' decides the shares"),
         ({"data": 'sampling = "balanced"'}, "sampling = 'balanced'"),

@@ -49,6 +49,18 @@ def test_the_test_pipeline_is_used_where_there_is_one(run):
     assert config.data.test_pipeline.crop.kind == "ten"
 
 
+def test_a_set_with_the_classes_in_another_order_gets_the_labels_of_the_training(run, make_packed, tmp_path):
+    """Labels 0, 1, 2 of the other set are as grey as those of the first one, and called otherwise."""
+    labels = {"train": [(0,)], "val": [(i % 3,) for i in range(10)]}
+    metrics = evaluate_run(run, run.config()).metrics
+    for classes, factor in ((("dark", "middle", "bright"), 1), (("bright", "dark", "middle"), 0)):
+        root = make_packed(tmp_path / "-".join(classes), labels, classes=classes)
+        report = evaluate_run(run, run.config([f"data.root={root}"]))
+        assert report.metrics["top1"] == pytest.approx(factor * metrics["top1"])
+    other = make_packed(tmp_path / "others", labels, classes=("night", "dusk", "day"))
+    assert evaluate_run(run, run.config([f"data.root={other}"])).num_samples == 10
+
+
 def test_dumped_scores_give_the_printed_accuracy(run, tmp_path):
     report = evaluate_run(run, run.config(), dump=tmp_path / "out/scores.parquet")
     table = pq.read_table(tmp_path / "out/scores.parquet").to_pydict()

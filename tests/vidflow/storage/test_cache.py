@@ -156,6 +156,18 @@ def test_a_full_disk_is_said_and_leaves_nothing(make, shards, tmp_path, monkeypa
     assert content(tmp_path) == content(tmp_path, ".part") == []
 
 
+def test_a_disk_without_locks_is_said_of_a_shard_that_is_there_too(make, shards, tmp_path, monkeypatch):
+    read(make(), shards[0]["name"])
+
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("vidflow.storage.cache.fcntl.flock", no_locks)
+    for number in (0, 1):
+        with pytest.raises(StorageError, match=r"cache: No locks available; .* on a disk of this machine"):
+            read(make(), shards[number]["name"])
+
+
 def test_a_folder_that_cannot_be_used_is_refused(file_server, shards, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ConfigError, match=r"data.cache = .*file' cannot be used"):
