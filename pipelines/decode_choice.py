@@ -114,16 +114,30 @@ def _run(executor: Executor, items: list[WorkItem], pool: ThreadPoolExecutor) ->
 def _warm_up(executor: Executor, items: list[WorkItem], batch_size: int, pool: ThreadPoolExecutor) -> list[WorkItem]:
     """Build graphs and start decoders; gives the samples that come out."""
     futures = [(item, pool.submit(executor.prepare, item)) for item in items]
-    good = []
+    prepared = []
     for item, future in futures:
         try:
             future.result()
         except DecodeError:  # the loader will meet it again, and say so
             continue
-        good.append(item)
-    for batch in _batches(good, batch_size):
-        _run(executor, batch, pool)
+        prepared.append(item)
+    good = []
+    for batch in _batches(prepared, batch_size):
+        try:
+            _run(executor, batch, pool)
+        except DecodeError:  # a decoder inside the graph refuses all samples together
+            good += [item for item in batch if _comes_out(executor, item, pool)]
+        else:
+            good += batch
     return good
+
+
+def _comes_out(executor: Executor, item: WorkItem, pool: ThreadPoolExecutor) -> bool:
+    try:
+        _run(executor, [item], pool)
+    except DecodeError:
+        return False
+    return True
 
 
 def choose_executor(
@@ -152,6 +166,7 @@ def choose_executor(
     items = _first_items(dataset, pipeline, indices[: min(NUM_SAMPLES, 2 * batch_size)])
     ways: dict[str, Callable[[], Executor]] = {name: partial(make, name) for name in _WAYS}
     choice = choose_decoder(ways, items, batch_size=batch_size, num_threads=num_threads)
+    choice.executor.num_decoded_on_cpu.clear()  # of the samples that were measured, several times
     return choice.executor, choice.describe()
 
 

@@ -79,7 +79,7 @@ def _samples(stream: "BinaryIO | HashingStream | io.BytesIO", where: str) -> Ite
     """What webdataset finds in a stream; a damaged tar is a ``DataError``."""
     try:
         yield from group_by_keys(expand_tar(stream, where), lcase=False)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # webdataset refuses a name that comes twice with a ValueError
         reason = str(error.args[0]) if error.args else type(error).__name__
         raise DataError(f"{where}: damaged tar ({reason}); run `vidflow verify`") from error
 

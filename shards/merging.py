@@ -22,7 +22,7 @@ from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, SplitInfo
 from vidflow.errors import ConfigError, DataError, StorageError
 from vidflow.shards.files import naming_the_path, publish, write_whole
 from vidflow.shards.journal import Journal, differences
-from vidflow.shards.output import complete_dataset, finish_with, header_of, refuse_strange_files
+from vidflow.shards.output import clear, complete_dataset, finish_with, header_of, refuse_strange_files
 from vidflow.shards.parts import FOLDER, Part
 from vidflow.shards.target import open_target
 from vidflow.storage import is_remote, open_storage
@@ -115,6 +115,7 @@ def merge(
     out: Path | str,
     *,
     work_dir: Path | None = None,
+    overwrite: bool = False,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> MergeReport:
     """Join all parts of a run into ``out``.
@@ -123,6 +124,7 @@ def merge(
         places: folders or addresses of the parts, or such that hold them; any order, repeats count once.
         out: may be the place that the parts lie in; a folder for folders, and ``s3://bucket/prefix`` for parts there.
         work_dir: where the manifest for an ``out`` on S3 is made; by default in the user's cache.
+        overwrite: replace what ``out`` holds, such as the join of other parts; the parts stay as they are.
         on_progress: called with the number of shards that are in place.
 
     Raises:
@@ -133,6 +135,8 @@ def merge(
     roots = find_parts(places)
     if other := [root for root in roots if is_remote(root) != is_remote(str(out))]:
         raise ConfigError(f"--out {out}: the parts ({other[0]}, ...) and --out must all be folders or all lie on S3")
+    if place := next((root for root in roots if _same_place(root, str(out))), None):
+        raise ConfigError(f"--out {place}: is one of the parts; give another --out, or leave it out")
     with ThreadPoolExecutor(_READERS if is_remote(str(out)) else 1) as threads:
         parts = _checked(list(threads.map(_read, roots)))
     first = parts[0].info
@@ -155,8 +159,11 @@ def merge(
     journal = Journal(folder, target)
     journal.lock()
     try:
-        info = complete_dataset(target, flat)
-        if info is not None:
+        if overwrite:
+            clear(journal)
+            journal.unlock()
+            journal.lock()
+        elif (info := complete_dataset(target, flat)) is not None:
             journal.release()
             journal.remove()
             return MergeReport(info=info, already_complete=True, num_parts=len(parts), num_linked=0)
@@ -184,6 +191,10 @@ def merge(
         journal.unlock()
         if target.is_remote:
             _remove_if_empty(folder)
+
+
+def _same_place(root: str, out: str) -> bool:
+    return root.rstrip("/") == out.rstrip("/") if is_remote(root) else Path(root).resolve() == Path(out).resolve()
 
 
 def _remove_if_empty(folder: Path) -> None:

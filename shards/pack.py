@@ -167,7 +167,8 @@ def pack(
         overwrite=overwrite,
         work_dir=work_dir,
     )
-    return _report(source, outcome, tuple(run.warnings))
+    gaps = _gaps(source, outcome.rejected) if part is None else ()
+    return _report(source, outcome, (*run.warnings, *gaps))
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -186,6 +187,19 @@ def _check_room(journal: Journal, states: Sequence[FileState | None], max_bytes:
         raise StorageError(
             f"{out}: packing needs about {needed:,} bytes, {free:,} are free; make room or give another --out"
         )
+
+
+def _gaps(source: SourceList, rejected: Sequence[Rejected]) -> list[str]:
+    """Splits and classes that the source names and of which no sample was packed, as warnings."""
+    lost = {(entry.split, entry.id) for entry in rejected}
+    packed = [item for item in source.items if (item.split, item.id) not in lost]
+    empty = sorted({item.split for item in source.items} - {item.split for item in packed})
+    found = [f"{split}: none of its samples could be packed" for split in empty]
+    labels = {label for item in packed for label in item.labels}
+    names = [name for label, name in enumerate(source.classes) if label not in labels]
+    if labels and names:
+        found.append(f"no sample of {len(names)} of {len(source.classes)} classes, such as {names[0]!r}")
+    return found
 
 
 def _report(source: SourceList, outcome: Outcome, warnings: tuple[str, ...]) -> PackReport:

@@ -10,7 +10,7 @@ import av
 from vidflow.errors import DecodeError
 from vidflow.media.probe import probe_video
 from vidflow.media.stream import decode_linear, open_video, read_packets
-from vidflow.media.window import TOLERANCE_SECONDS, Window
+from vidflow.media.window import TOLERANCE_SECONDS, Window, guesses_stamps
 from vidflow.shards.cutting.encoded import CutVideo
 from vidflow.shards.profiles import NO_ROOM, EncodeError
 
@@ -36,19 +36,25 @@ def copy_window(source: Path, window: Window, out: Path, suffix: str) -> CutVide
         suffix: of the file that ``out`` will become, ``.mp4``, ``.webm`` or ``.mkv``.
 
     Raises:
-        DecodeError: the source cannot be read, has no time stamps, ends before the window, or the copy does not decode.
-        EncodeError: the container cannot hold the stream.
+        DecodeError: the source cannot be read, has no time stamps, or ends before the window.
+        EncodeError: the container cannot hold the stream, or what was copied does not decode.
         OSError: the file cannot be written.
     """
     with open_video(source) as (file, stream):
         first = next(decode_linear(file, stream, damaged=lambda what: None), None)
         if first is None or first.pts is None or stream.time_base is None:
             raise DecodeError(f"{source}: no frame with a time stamp decodes; cut it without --copy")
+        if guesses_stamps(file, stream):
+            raise DecodeError(f"{source}: its time stamps are made up (AVI with B-frames); cut it without --copy")
         origin, unit = first.pts, stream.time_base
         start = origin + int((window.start + TOLERANCE_SECONDS) / unit)
         file.seek(start, stream=stream)
         key = _copy_packets(file, stream, source, out, suffix, start=start, end=origin + int(window.end / unit))
-    info = probe_video(out)
+    try:
+        info = probe_video(out)
+    except DecodeError as error:
+        reason = str(error).removeprefix(f"{out}: ")
+        raise EncodeError(f"{source}: does not decode once it is copied ({reason}); cut it without --copy") from error
     start_seconds = float((key - origin) * Fraction(unit))
     if start_seconds + info.duration <= window.start:
         raise DecodeError(f"{source}: has no frame in [{window.start:g}, {window.end:g}) s; it ends before that")
@@ -84,7 +90,8 @@ def _copy_packets(
     key: int | None = None
     try:
         with av.open(out, "w", format=_FORMATS[suffix], options={"fflags": "+bitexact"}) as container:
-            copied = container.add_stream_from_template(stream)
+            # As it is: the name of a mere decoder (libdav1d) would be looked up as that of an encoder otherwise.
+            copied = container.add_stream_from_template(stream, opaque=True)
             for packet in _with_decoding_times(read_packets(file, stream)):
                 if packet.pts is None or packet.dts is None:
                     raise DecodeError(f"{source}: packets without time stamps; cut it without --copy")
@@ -99,12 +106,11 @@ def _copy_packets(
                 packet.pts, packet.dts = packet.pts - key, packet.dts - key
                 packet.stream = copied
                 container.mux(packet)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
-        raise EncodeError(
-            f"{source}: cannot be copied into {suffix} ({error.strerror}); cut it without --copy"
-        ) from error
+        reason = error.strerror if isinstance(error, av.FFmpegError) else error
+        raise EncodeError(f"{source}: cannot be copied into {suffix} ({reason}); cut it without --copy") from error
     if key is None:
         raise DecodeError(f"{source}: ends before the stretch")
     return key

@@ -51,7 +51,7 @@ def encode_window(source: Path, window: Window, out: Path, profile: Profile) -> 
     info = probe_video(out)
     if info.num_frames != count:
         raise EncodeError(f"{source}: encoding gave {info.num_frames} frames for {count}")
-    return CutVideo(info, window.start + float(frames.first * opened.time_base))
+    return CutVideo(info, opened.zero_seconds + float(frames.first * opened.time_base))
 
 
 class _Measured:

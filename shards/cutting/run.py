@@ -1,6 +1,7 @@
 """Cutting as jobs: one per clip, or one per video that is divided into parts of equal length; and the list of clips."""
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ from vidflow.shards.recipes.finding import AmbiguousError
 from vidflow.shards.sources.lines import raise_all
 
 COMMAND, LIST_NAME = "cut", "clips.csv"
+_WRITTEN_NAME = "lists.sha256"
+"""In the ledger's folder: checksums of the lists that were written, one a line."""
 SHORT_SECONDS = 0.5
 """A clip that ends this much before the annotation says is counted as short."""
 
@@ -36,6 +39,8 @@ class CutOptions:
     profile: Profile
     fps: float | None = None
     copy: bool = False
+    every: float | None = None
+    """Seconds of each part, where whole videos are divided."""
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps < math.inf:
@@ -47,7 +52,8 @@ class CutOptions:
 
     def table(self) -> dict[str, Any]:
         """All that decides the content of the clips."""
-        return {"copy": True} if self.copy else {**self.profile.options(), "fps": self.fps}
+        made = {"copy": True} if self.copy else {**self.profile.options(), "fps": self.fps}
+        return made if self.every is None else made | {"every": self.every}
 
 
 def clip_jobs(
@@ -150,6 +156,22 @@ def num_short(report: JobReport, clips: Mapping[str, Cut]) -> int:
     return sum(report.notes[id]["end"] < cut.end - SHORT_SECONDS for id, cut in clips.items() if id in report.notes)
 
 
+def refuse_foreign_list(out: Path) -> None:
+    """Refuse to replace a list that this command has not written, or that was edited since.
+
+    Raises:
+        DataError: there is one.
+    """
+    path, written = out / LIST_NAME, out / FOLDER_NAME / COMMAND / _WRITTEN_NAME
+    if not path.exists():
+        return
+    known = written.read_text().split() if written.exists() else []
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in known:
+        raise DataError(
+            f"{path}: is there already, and not as `vidflow cut` has written it; rename it, or give another --out"
+        )
+
+
 def write_list(out: Path, jobs: Sequence[Job], clips: Mapping[str, Cut], report: JobReport) -> int:
     """Write the CSV of all clips that are there, for ``vidflow shard --annotations``; gives how many they are.
 
@@ -176,5 +198,8 @@ def write_list(out: Path, jobs: Sequence[Job], clips: Mapping[str, Cut], report:
                 row.append(clips[job.id].split or "")
             writer.writerow(row)
             count += 1
-    write_whole(out / LIST_NAME, text.getvalue().encode(), part=out / FOLDER_NAME / COMMAND / f"{LIST_NAME}.part")
+    data, folder = text.getvalue().encode(), out / FOLDER_NAME / COMMAND
+    with (folder / _WRITTEN_NAME).open("a") as file:  # before the list itself, lest a killed run leaves a strange one
+        file.write(f"{hashlib.sha256(data).hexdigest()}\n")
+    write_whole(out / LIST_NAME, data, part=folder / f"{LIST_NAME}.part")
     return count

@@ -79,6 +79,8 @@ class JobReport:
     """Jobs of which nothing is made, by ``SkipJob``."""
     size_bytes: int
     """Of the outputs of this run."""
+    num_orphans: int
+    """Results that are still there, of earlier runs and of sources that are none of this one."""
     notes: dict[str, dict[str, Any]]
     """Id -> what the work said about it, of all jobs that are done or kept."""
 
@@ -133,7 +135,8 @@ def run_jobs(
         ledger.start(options, overwrite=overwrite)
         recipes = {job.id: recipe_of(options, job.details) for job in jobs}
         left = [job for job in jobs if not _is_done(ledger, job, recipes[job.id])]
-        _refuse_strangers(ledger, left)
+        orphans = ledger.orphans(recipes.keys())
+        _refuse_strangers(ledger, left, orphans)
         num_kept = len(jobs) - len(left)
         failures: list[Failure] = []
         skipped: list[Failure] = []
@@ -165,6 +168,7 @@ def run_jobs(
             failures=tuple(failures),
             skipped=tuple(skipped),
             size_bytes=size_bytes,
+            num_orphans=len(orphans),
             notes={id: note for id, note in noted.items() if note is not None},
         )
 
@@ -199,8 +203,14 @@ def _is_done(ledger: Ledger, job: Job, recipe: str) -> bool:
     return ledger.is_done(job.id, recipe, job.outputs, status.st_size, status.st_mtime_ns)
 
 
-def _refuse_strangers(ledger: Ledger, jobs: Sequence[Job]) -> None:
+def _refuse_strangers(ledger: Ledger, jobs: Sequence[Job], orphans: Sequence[Line]) -> None:
     found = [name for job in jobs for name in ledger.strangers(job.id, job.outputs)]
+    makers = {name: line.id for line in orphans for name in line.outputs}
+    if found and found[0] in makers:
+        raise DataError(
+            f"{text_of(str(ledger.out / found[0]))}: is there already, made of {makers[found[0]]}, which is no source "
+            f"now ({len(found)} in all); remove it, or give another --out"
+        )
     if found:
         raise DataError(
             f"{text_of(str(ledger.out / found[0]))}: is there already and was not made by an earlier "

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,16 @@ class Ledger:
         """Outputs of a job that are there and that no earlier run of it has made."""
         own = self.lines[id].outputs if id in self.lines else ()
         return [name for name in outputs if name not in own and os.path.lexists(self.out / name)]
+
+    def orphans(self, ids: Collection[str]) -> list[Line]:
+        """Earlier jobs that are none of these, and of which something is still there."""
+        taken = {name for line in self.lines.values() if line.id in ids for name in line.outputs}
+        return [
+            line
+            for line in self.lines.values()
+            if line.id not in ids
+            and any(name not in taken and os.path.lexists(self.out / name) for name in line.outputs)
+        ]
 
     def publish(self, line: Line, parts: tuple[Path, ...]) -> None:
         """Give the files of a job their names, in place of those of an earlier run.

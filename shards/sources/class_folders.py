@@ -19,9 +19,15 @@ from vidflow.shards.sources.splitting import (
 )
 
 _MAX_LISTED = 10
+_NO_CLASS = "not inside a class folder"
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def entries_of(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder, in byte order.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         with os.scandir(folder) as found:
             # Byte order: the same on every machine and in every locale.
@@ -30,11 +36,24 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         raise DataError(f"{text_of(folder)}: {error.strerror}; make it readable, or leave it out") from error
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself: no folder, and as a file it will be rejected by name
         return False
+
+
+def enter_folder(
+    folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]
+) -> tuple[tuple[int, int], ...] | None:
+    """The folders down to this one, by device and inode; None, counted, where a link leads back to one above."""
+    status = os.stat(folder)  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string here
+    identity = (status.st_dev, status.st_ino)
+    if identity in ancestors:
+        skipped["link to a folder above it"] += 1
+        return None
+    return (*ancestors, identity)
 
 
 def walk_videos(
@@ -44,16 +63,14 @@ def walk_videos(
     accepts: Callable[[str], bool] = has_video_extension,
 ) -> Iterator[str]:
     """Video files below a folder, or others whose names are accepted, in byte order of their paths."""
-    status = os.stat(folder)  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string here
-    identity = (status.st_dev, status.st_ino)
-    if identity in ancestors:
-        skipped["link to a folder above it"] += 1
+    here = enter_folder(folder, ancestors, skipped)
+    if here is None:
         return
-    for entry in _entries(folder):
+    for entry in entries_of(folder):
         if entry.name.startswith("."):
             skipped["hidden name"] += 1
-        elif _is_folder(entry):
-            yield from walk_videos(entry.path, (*ancestors, identity), skipped, accepts)
+        elif is_folder(entry):
+            yield from walk_videos(entry.path, here, skipped, accepts)
         elif accepts(entry.name):
             yield entry.path
         else:
@@ -61,13 +78,13 @@ def walk_videos(
 
 
 def _class_folders(folder: str, skipped: Counter[str]) -> Iterator[os.DirEntry[str]]:
-    for entry in _entries(folder):
+    for entry in entries_of(folder):
         if entry.name.startswith("."):
             skipped["hidden name"] += 1
-        elif _is_folder(entry):
+        elif is_folder(entry):
             yield entry
         else:
-            skipped["not inside a class folder"] += 1
+            skipped[_NO_CLASS] += 1
 
 
 def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
@@ -75,7 +92,7 @@ def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
     names = [
-        entry.name for entry in _entries(os.fspath(source)) if _is_folder(entry) and not entry.name.startswith(".")
+        entry.name for entry in entries_of(os.fspath(source)) if is_folder(entry) and not entry.name.startswith(".")
     ]
     if not (splits := split_names(names, ratio, source)):
         return [("", os.fspath(source))]
@@ -156,8 +173,14 @@ def read_class_folders(
     for split_name, folder in _split_folders(root, split):
         for entry in _class_folders(folder, skipped):
             name = class_name(entry.name)
+            paths = list(walk(entry.path, skipped))
+            if entry.path in paths:  # frames lie right in it: the folder of a video, not of a class
+                paths.remove(entry.path)
+                skipped[_NO_CLASS] += 1
+                if not paths:
+                    continue
             names.add(name)
-            found += [(split_name, name, path) for path in walk(entry.path, skipped)]
+            found += [(split_name, name, path) for path in paths]
     return class_source(
         os.fspath(root),
         root.resolve().name,

@@ -18,6 +18,7 @@ from vidflow.members import flow_suffix, frame_suffix
 from vidflow.schema import FramesInfo
 from vidflow.shards.contents import Contents, Member
 from vidflow.shards.files import FileState
+from vidflow.shards.sources.class_folders import enter_folder, entries_of, is_folder
 from vidflow.shards.sources.items import text_of
 
 _NUMBERED = re.compile(r"(.*?)(\d+)\.(jpe?g|png)", re.IGNORECASE | re.DOTALL)
@@ -181,10 +182,28 @@ def _probed(folder: str, name: str) -> tuple[str, int, int, Member]:
 
 
 def walk_frame_folders(folder: str, skipped: Counter[str]) -> Iterator[str]:
-    """Folders at any depth that hold numbered pictures, in byte order."""
-    for place, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=os.fsencode)
-        if any(_NUMBERED.fullmatch(name) for name in files):
-            yield place
-        elif files:
-            skipped["another kind of file"] += len(files)
+    """Folders at any depth that hold numbered pictures, in byte order. Links are followed.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    yield from _walk(folder, (), skipped)
+
+
+def _walk(folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]) -> Iterator[str]:
+    here = enter_folder(folder, ancestors, skipped)
+    if here is None:
+        return
+    folders, files = [], []
+    for entry in entries_of(folder):
+        if is_folder(entry):
+            folders.append(entry)
+        else:
+            files.append(entry.name)
+    if any(_NUMBERED.fullmatch(name) for name in files):
+        yield folder
+    elif files:
+        skipped["another kind of file"] += len(files)
+    for entry in folders:
+        if not entry.name.startswith("."):
+            yield from _walk(entry.path, here, skipped)

@@ -139,3 +139,28 @@ def test_clips_do_not_depend_on_the_choice(packed):
         loader = build_loader(packed, PIPELINE, split="train", batch_size=4, training=True, decode=decode)
         clips.append(torch.cat([batch.clips for batch in loader]))
     assert (clips[0] == clips[1]).all()
+
+
+class Refusing(ReferenceExecutor):
+    """A device whose graph refuses a whole batch for one sample, as NVDEC does."""
+
+    def prepare(self, item):
+        self.num_decoded_on_cpu["too old a chip"] += 1
+        return super().prepare(item)
+
+    def assemble(self, items, prepared):
+        if any(item.record.key == "000001" for item in items):
+            raise DecodeError("sample 000001: does not decode")
+        return super().assemble(items, prepared)
+
+
+def test_a_sample_that_only_the_graph_refuses_is_left_out_alone(packed):
+    ways = {"gpu": lambda: Refusing(NORMALIZE), "cpu": lambda: Slow(NORMALIZE)}
+    executor, note = choose(packed, ways)
+    assert isinstance(executor, Refusing)
+    assert "on 7 samples" in note
+
+
+def test_what_was_measured_is_not_counted(packed):
+    executor, _ = choose(packed, {"gpu": lambda: Refusing(NORMALIZE), "cpu": lambda: Slow(NORMALIZE)})
+    assert not executor.num_decoded_on_cpu

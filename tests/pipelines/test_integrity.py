@@ -150,6 +150,22 @@ def test_a_damaged_header_loses_one_sample(root):
     assert len(good) == 23
 
 
+def test_a_member_that_comes_twice_loses_one_sample(root):
+    dataset = PackedDataset.open(root)
+    record, location = dataset.row(8)
+    path = root / location.shard
+    content = bytearray(path.read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        member = archive.getmember(f"{record.key}.json")
+    member.name = f"{record.key}.{record.media.container}"
+    content[member.offset : member.offset + 512] = member.tobuf(tarfile.USTAR_FORMAT)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{location.shard}: damaged tar .*{member.name}: duplicate file name"):
+        everything(root)
+    good, bad, _ = leniently(root)
+    assert (len(good), list(bad)) == (23, [8])
+
+
 def test_a_record_of_another_sample_is_refused(root):
     dataset = PackedDataset.open(root)
     record, location = dataset.row(7)

@@ -1,5 +1,7 @@
 """Frame folders are packed whole: names and first number are found, gaps and odd pictures are reported by number."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -219,3 +221,34 @@ def test_lines_that_do_not_fit_are_reported_with_their_number(frames, tmp_path, 
     frames("a", range(9))
     with pytest.raises(DataError, match=message):
         lists(tmp_path, text)
+
+
+def test_folders_of_frames_without_a_class_folder_are_no_classes(frames, tmp_path):
+    frames("wave/a", range(3))
+    frames("b", range(3))
+    source = read_source("frames", KindOptions(src=tmp_path / "source", split=0.5))
+    assert ([item.id for item in source.items], source.classes) == (["wave/a"], ("wave",))
+    assert source.skipped == {"not inside a class folder": 1}
+
+
+def test_links_to_folders_of_frames_are_followed_and_loops_are_counted(frames, tmp_path):
+    linked = frames("../elsewhere", range(3))
+    frames("wave/a", range(3))
+    (tmp_path / "source" / "wave" / "b").symlink_to(linked)
+    (tmp_path / "source" / "wave" / "c").symlink_to(tmp_path / "source" / "wave")
+    source = read_source("frames", KindOptions(src=tmp_path / "source", split=0.5))
+    assert [item.id for item in source.items] == ["wave/a", "wave/b"]
+    assert source.skipped == {"link to a folder above it": 1}
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(frames, tmp_path, monkeypatch):
+    frames("wave/a/deep", range(3))
+
+    def scandir(path, scan=os.scandir):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"deep: Permission denied; make it readable, or leave it out"):
+        read_source("frames", KindOptions(src=tmp_path / "source", split=0.5))

@@ -318,3 +318,14 @@ def test_a_full_disk_is_seen_before_anything_is_written(items, packed, tmp_path,
 def test_limits_below_one_are_refused(items, packed, options):
     with pytest.raises(ConfigError, match="must be at least 1"):
         packed(items(1), **options)
+
+
+def test_classes_and_splits_that_came_out_empty_are_said(items, packed):
+    source = items(3)
+    broken = replace(source.items[2], split="val", labels=(1,))
+    Path(broken.path).write_bytes(b"broken")
+    report = packed(replace(source, items=(*source.items[:2], broken), classes=("a", "b", "c")))
+    assert report.warnings == (
+        "val: none of its samples could be packed",
+        "no sample of 2 of 3 classes, such as 'b'",
+    )

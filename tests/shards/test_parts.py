@@ -216,6 +216,32 @@ def test_joining_refuses_a_folder_with_something_else(source, packed, tmp_path):
     assert (tmp_path / "strange" / "train-000000.tar").read_bytes() == b"mine"
 
 
+def test_parts_that_were_packed_anew_replace_the_join_when_asked(source, files_of, tmp_path):
+    pack_parts(source, tmp_path / "parts")
+    merge([tmp_path / "parts"], tmp_path / "parts")
+    folders = [Part(number, COUNT).folder_of(tmp_path / "parts") for number in range(1, COUNT + 1)]
+    for number in range(1, COUNT + 1):
+        part = Part(number, COUNT)
+        pack(source, tmp_path / "parts", PackOptions(max_count=3), workers=1, part=part, overwrite=True)
+    before = [files_of(folder) for folder in folders]
+    with pytest.raises(DataError, match="give --overwrite to replace it"):
+        merge([tmp_path / "parts"], tmp_path / "parts")
+    merge([tmp_path / "parts"], tmp_path / "parts", overwrite=True)
+    merge([tmp_path / "parts"], tmp_path / "fresh")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "fresh")
+    assert [files_of(folder) for folder in folders] == before
+    assert (tmp_path / "parts" / "part-1-of-3").is_dir()
+
+
+def test_one_of_the_parts_is_no_place_for_the_join(source, files_of, tmp_path):
+    pack_parts(source, tmp_path / "parts")
+    first = Part(1, COUNT).folder_of(tmp_path / "parts")
+    before = files_of(first)
+    with pytest.raises(ConfigError, match="is one of the parts; give another --out"):
+        merge([tmp_path / "parts"], first, overwrite=True)
+    assert files_of(first) == before
+
+
 DYING = """
 import os, signal, sys
 left = int(sys.argv.pop(1))

@@ -52,7 +52,9 @@ class WindowFrames:
     rate: Fraction
     """Frames per second as the container has it, or the window's own."""
     time_base: Fraction
-    """Seconds per unit of the frames' ``pts``, which count from the window's start."""
+    """Seconds per unit of the frames' ``pts``."""
+    zero_seconds: float
+    """Where ``pts`` is 0: the window's start, to the nearest time that the video's unit can tell."""
     sample_aspect_ratio: Fraction
     frames: Iterator[av.VideoFrame] = field(repr=False)
 
@@ -99,14 +101,15 @@ def open_window(source: Path, window: Window) -> Iterator[WindowFrames]:
         )
         aspect = stream.sample_aspect_ratio or Fraction(1)
     frames = _upright(_timed(source, window, timeline), timeline)
-    unit = timeline.unit
+    unit, zero = timeline.unit, round(window.start / timeline.unit)
+    zero_seconds = float(zero * unit)
     if window.fps is not None:
         rate = Fraction(window.fps).limit_denominator(100_000)
-        unit = 1 / rate
+        unit, zero_seconds = 1 / rate, window.start
         frames = _on_grid(frames, window, timeline, rate)
     else:
-        frames = _inside(frames, window, timeline)
-    yield WindowFrames(width, height, rate, unit, aspect, _not_empty(frames, source, window))
+        frames = _inside(frames, window, timeline, zero)
+    yield WindowFrames(width, height, rate, unit, zero_seconds, aspect, _not_empty(frames, source, window))
 
 
 def guesses_stamps(file: av.container.InputContainer, stream: av.VideoStream) -> bool:
@@ -211,13 +214,12 @@ def _jump(file: av.container.InputContainer, stream: av.VideoStream, window: Win
     return None
 
 
-def _inside(frames: Iterator[av.VideoFrame], window: Window, timeline: _Timeline) -> Iterator[av.VideoFrame]:
-    """The frames in the window, their time stamps counted from its start."""
-    start = round(window.start / timeline.unit)
+def _inside(frames: Iterator[av.VideoFrame], window: Window, timeline: _Timeline, zero: int) -> Iterator[av.VideoFrame]:
+    """The frames in the window, their time stamps counted from ``zero``."""
     low, high = ((edge - TOLERANCE_SECONDS) / timeline.unit for edge in (window.start, window.end))
     for frame in frames:
         if low <= frame.pts < high:
-            frame.pts -= start
+            frame.pts -= zero
             yield frame
 
 

@@ -48,14 +48,24 @@ class ShardCache:
         except OSError as error:
             raise ConfigError(f"data.cache = {str(folder)!r} cannot be used ({error.strerror})") from error
 
+    def path(self, shard: ShardInfo) -> Path:
+        """Where the shard lies, if it is there."""
+        return self.folder / f"{shard.sha256}.tar"
+
     def find(self, shard: ShardInfo) -> int | None:
         """A descriptor of the shard's file with a shared lock, or None where it is not there."""
-        path = self.folder / f"{shard.sha256}.tar"
+        path = self.path(shard)
         try:
             file = os.open(path, os.O_RDONLY | _OPEN)
         except FileNotFoundError:
             return None
-        fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            os.close(file)
+            raise self._unusable(error) from error
         if os.fstat(file).st_size != shard.size:  # no file of ours: somebody has changed it
             os.close(file)
             path.unlink(missing_ok=True)
@@ -78,10 +88,13 @@ class ShardCache:
                 file = self.find(shard)
                 return self._fetch(shard, storage, stopped) if file is None else file
         except OSError as error:
-            raise StorageError(
-                f"data.cache: {self.folder}: {error.strerror}; let this user write there and make room on the disk, "
-                "or lower data.cache_bytes"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"data.cache: {self.folder}: {error.strerror}; let this user read and write there, on a disk of this "
+            "machine, and make room on it or lower data.cache_bytes"
+        )
 
     def _fetch(self, shard: ShardInfo, storage: Storage, stopped: threading.Event) -> int | None:
         part = self._reserve(shard)
@@ -93,7 +106,7 @@ class ShardCache:
                 os.fsync(part)
                 # Not while others count: a listing may show a file that is being renamed under neither name.
                 with self._locked("room", threading.Event()):
-                    self._part(shard).replace(self.folder / f"{shard.sha256}.tar")
+                    self._part(shard).replace(self.path(shard))
                     fcntl.flock(part, fcntl.LOCK_SH)
                 return part
         except BaseException:

@@ -55,7 +55,10 @@ class CachedStorage:
         """Why shards were refused when they were fetched, by name; they are not fetched again."""
 
     def address(self, name: str) -> str:
-        return self._storage.address(name)
+        """The server's address, and the file where a shard is read from the cache: either may be what is damaged."""
+        address, shard = self._storage.address(name), self._shards.get(name)
+        path = None if shard is None else self.cache.path(shard)
+        return address if path is None or not path.is_file() else f"{address} (read from the cache, {path})"
 
     def exists(self, name: str) -> bool:
         return self._storage.exists(name)

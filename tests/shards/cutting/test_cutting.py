@@ -208,6 +208,57 @@ def test_copies_of_other_containers(cut, videos, numbered_video, shown):
     assert shown("y.webm") == list(range(10, 20))
 
 
+def test_a_copy_is_refused_where_time_stamps_are_made_up(cut, videos, numbered_video):
+    """AVI has the order of packets alone; copied as it is, a clip would have wrong times."""
+    numbered_video(videos / "a.avi", 50, height=64, width=64, rate=10, codec="mpeg4", options={"bf": 2})
+    error = cut("path,start,end\na,1.3,2.4\n", "--copy", suffix=".csv", expect=3)
+    assert "its time stamps are made up (AVI with B-frames); cut it without --copy" in error
+
+
+def test_what_cannot_be_copied_fails_alone(cut, videos, numbered_video, shown):
+    """H.264 under WebM's name; AV1, for whose decoder there is no encoder of the same name, is copied."""
+    (videos / "a.webm").write_bytes((videos / "0LtLS9wROrk.mp4").read_bytes())
+    numbered_video(videos / "b.mp4", 30, height=64, width=64, rate=10, codec="libsvtav1", options={"g": 10})
+    summary = cut("path,start,end,name\na,1,2,x\nb,1,2,y\n", "--copy", suffix=".csv")
+    assert [failure["id"] for failure in summary["failures"]] == ["x"]
+    assert "cannot be copied into .webm" in summary["failures"][0]["reason"]
+    assert shown("y.mp4") == list(range(10, 20))
+
+
+def test_the_list_says_when_clips_of_coarse_clocks_really_begin(cut, videos, numbered_video, tmp_path):
+    """AVI tells time in frames: a clip from 0.66 s on begins with the frame at 0.7 s."""
+    numbered_video(videos / "a.avi", 50, height=64, width=64, rate=10, codec="mpeg4")
+    cut("path,start,end\na,0.66,1.2\n", suffix=".csv")
+    assert [(row["start"], row["end"]) for row in listed(tmp_path)] == [("0.7", "1.2")]
+
+
+@pytest.mark.parametrize("text", ["path,start,end\n", "path,source,start,end\nmine,mine,0,1\n"])
+def test_a_list_of_the_users_own_is_not_overwritten(cut, tmp_path, text):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "clips.csv").write_text(text)
+    error = cut(TABLE, suffix=".csv", expect=3)
+    assert f"{tmp_path / 'clips' / 'clips.csv'}: is there already, and not as `vidflow cut` has written it" in error
+    assert (tmp_path / "clips" / "clips.csv").read_text() == text
+    assert not list(tmp_path.glob("clips/*.mp4"))
+
+
+def test_a_list_that_was_edited_is_kept_and_said(cut, tmp_path):
+    cut(TABLE, suffix=".csv")
+    cut(TABLE, suffix=".csv")
+    with (tmp_path / "clips" / "clips.csv").open("a") as file:
+        file.write("one of mine\n")
+    assert "rename it, or give another --out" in cut(TABLE, suffix=".csv", expect=3)
+
+
+def test_parts_of_another_length_do_not_replace_the_first_ones_unasked(cut, tmp_path):
+    cut(4.0)
+    before = listed(tmp_path)
+    assert "every was 4.0 and is now 5.0" in cut(5.0, expect=3)
+    assert listed(tmp_path) == before
+    cut(5.0, "--overwrite")
+    assert len(listed(tmp_path)) == 2 * 2
+
+
 def test_a_second_run_keeps_what_is_done_and_makes_what_is_gone(cut, tmp_path):
     cut(TABLE, suffix=".csv")
     before = (tmp_path / "clips" / "0LtLS9wROrk_3.00_4.50.mp4").read_bytes()

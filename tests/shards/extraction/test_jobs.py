@@ -66,6 +66,21 @@ def test_a_source_that_has_changed_is_done_again(texts, run, tmp_path):
     assert visible(tmp_path / "out") == {"a.up": "OTHER", "b.up": "TWO"}
 
 
+def test_results_of_sources_that_are_gone_are_counted_and_not_replaced(texts, run, tmp_path):
+    first, second = texts(a="one", b="two")
+    run([first, second])
+    assert run([second]).num_orphans == 1
+    renamed = tmp_path / "src/a.doc"
+    Path(first.source).rename(renamed)
+    with pytest.raises(DataError, match=r"a.up: is there already, made of a.txt, which is no source now"):
+        run([Job("a.doc", str(renamed), ("a.up",)), second])
+    assert visible(tmp_path / "out") == {"a.up": "ONE", "b.up": "TWO"}
+    (tmp_path / "out/a.up").unlink()
+    report = run([Job("a.doc", str(renamed), ("a.up",)), second])
+    assert (report.num_done, report.num_kept, report.num_orphans) == (1, 1, 0)
+    assert run([Job("a.doc", str(renamed), ("a.up",)), second]).num_orphans == 0
+
+
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("cu")])
 def test_an_output_that_is_gone_or_cut_is_made_again(spoil, texts, run, tmp_path):
     jobs = texts(a="one", b="two")
