@@ -35,7 +35,8 @@ def test_a_mistake_is_one_line_per_problem_with_its_own_exit_status(capfd):
         main(["config", "tsm.toml", "--set", "model.detph=3", "--set", "train.epochs=0"])
     assert end.value.code == 2
     assert capfd.readouterr().err.splitlines() == [
-        "error: --set model.detph=3: [model] has no key 'detph'. Its keys are name, num_classes, load_from, head_rows, options.",
+        "error: --set model.detph=3: [model] has no key 'detph'. "
+        "Its keys are name, num_classes, load_from, head_rows, options.",
         "--set train.epochs=0: [train] epochs = 0: must be greater than 0",
     ]
 
