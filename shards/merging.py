@@ -22,9 +22,9 @@ from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, SplitInfo
 from vidflow.errors import ConfigError, DataError, StorageError
 from vidflow.shards.files import naming_the_path, publish, write_whole
 from vidflow.shards.journal import Journal, differences
-from vidflow.shards.output import clear, complete_dataset, finish_with, header_of, refuse_strange_files
+from vidflow.shards.output import finish_with, header_of, refuse_strange_files
 from vidflow.shards.parts import FOLDER, Part
-from vidflow.shards.target import open_target
+from vidflow.shards.run import flat_header, place_of_run
 from vidflow.storage import is_remote, open_storage
 
 # Of a part alone; all else must be the same in all of them.
@@ -149,29 +149,18 @@ def merge(
         "classes": first.classes,
         "options": options | {"parts": len(parts), "sources_sha256": digest.hexdigest()},
     }
-    flat = {name: value for name, value in header.items() if name != "options"} | header["options"]  # type: ignore[operator]
+    flat = flat_header(header)
     lines = [f"{part.part} {part.sha256}" for part in parts]
 
-    target, folder = open_target(out, work_dir)
-    existed = folder.exists()
-    if existed and not folder.is_dir():
-        raise StorageError(f"{folder}: not a folder; give another --out")
-    journal = Journal(folder, target)
-    journal.lock()
-    try:
-        if overwrite:
-            clear(journal)
-            journal.unlock()
-            journal.lock()
-        elif (info := complete_dataset(target, flat)) is not None:
-            journal.release()
-            journal.remove()
-            return MergeReport(info=info, already_complete=True, num_parts=len(parts), num_linked=0)
-        journal.claim()
+    with place_of_run(out, work_dir, flat, overwrite=overwrite, undo=_forget_unbegun) as (journal, complete):
+        if complete is not None:
+            return MergeReport(info=complete, already_complete=True, num_parts=len(parts), num_linked=0)
         if journal.resume(flat, lines) is not None:
-            raise DataError(f"{target.root}: holds an unfinished run of packing; finish it, or give another --out")
+            root = journal.target.root
+            raise DataError(f"{root}: holds an unfinished run of packing; finish it, or give another --out")
         if not journal.started:
-            refuse_strange_files(target, {shard.name: shard.size for part in parts for shard in part.info.shards})
+            known = {shard.name: shard.size for part in parts for shard in part.info.shards}
+            refuse_strange_files(journal.target, known)
         journal.start(flat, lines)
         num_linked = 0
         with closing(_placed(parts, journal)) as placed:
@@ -180,26 +169,17 @@ def merge(
                 on_progress(done)
         info = _publish(journal, parts, header)
         return MergeReport(info=info, already_complete=False, num_parts=len(parts), num_linked=num_linked)
-    except BaseException:
-        if not journal.started and (target.is_remote or not existed):
-            journal.release()
-            journal.remove()
-            if not existed:
-                _remove_if_empty(folder)
-        raise
-    finally:
-        journal.unlock()
-        if target.is_remote:
-            _remove_if_empty(folder)
+
+
+def _forget_unbegun(journal: Journal, existed: bool) -> None:
+    """A join that has begun is gone on with by a rerun; of another one nothing stays."""
+    if not journal.started and (journal.target.is_remote or not existed):
+        journal.release()
+        journal.remove()
 
 
 def _same_place(root: str, out: str) -> bool:
     return root.rstrip("/") == out.rstrip("/") if is_remote(root) else Path(root).resolve() == Path(out).resolve()
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _placed(parts: Sequence[_PackedPart], journal: Journal) -> Generator[bool, None, None]:

@@ -1,7 +1,7 @@
 """One run into an output folder: locked, journalled, gone on with where an earlier one stopped, and finished."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,27 +53,14 @@ def run_into(
         DataError: ``out`` holds something else.
         StorageError: it cannot be written; finished shards are kept for the next run.
     """
-    flat = {name: value for name, value in header.items() if name != "options"} | header["options"]
-    target, folder = open_target(out, work_dir)
-    existed = folder.exists()
-    if existed and not folder.is_dir():
-        raise StorageError(f"{folder}: not a folder; give another --out")
-    journal = Journal(folder, target)
-    journal.lock()
-    try:
-        if overwrite:
-            clear(journal)
-            journal.unlock()
-            journal.lock()
-        elif (info := complete_dataset(target, flat)) is not None:
-            journal.release()
-            journal.remove()
-            return Outcome(info=info, rejected=read_rejected(target), already_complete=True)
-        journal.claim()
+    flat = flat_header(header)
+    with place_of_run(out, work_dir, flat, overwrite=overwrite, undo=_leave_nothing) as (journal, info):
+        if info is not None:
+            return Outcome(info=info, rejected=read_rejected(journal.target), already_complete=True)
         shards = journal.resume(flat, source_lines())
         if shards is None:
             if not journal.started:
-                refuse_strange_files(target)
+                refuse_strange_files(journal.target)
             shards = []
             journal.start(flat, source_lines())
         sequence = ShardSequence(journal, max_bytes=max_bytes, max_count=max_count, shards=shards, part=part)
@@ -84,12 +71,58 @@ def run_into(
             sequence.discard()
         info = finish(journal, sequence.shards, sequence.rejected, header)
         return Outcome(info=info, rejected=tuple(sequence.rejected), num_resumed=len(shards))
+
+
+def flat_header(header: dict[str, Any]) -> dict[str, Any]:
+    """A header with its options beside the rest, as runs are compared."""
+    options: dict[str, Any] = header["options"]
+    return {name: value for name, value in header.items() if name != "options"} | options
+
+
+@contextmanager
+def place_of_run(
+    out: Path | str,
+    work_dir: Path | None,
+    flat: dict[str, Any],
+    *,
+    overwrite: bool,
+    undo: Callable[[Journal, bool], None],
+) -> Iterator[tuple[Journal, DatasetInfo | None]]:
+    """The journal of a run into ``out``, locked and claimed; or the data set, where the same run is complete already.
+
+    Args:
+        flat: see ``flat_header``.
+        overwrite: remove what is there first.
+        undo: called with the journal, and whether its folder existed before, where the run ends with an error.
+
+    Raises:
+        DataError: ``out`` holds something else.
+        StorageError: it cannot be written, or another run writes there.
+    """
+    target, folder = open_target(out, work_dir)
+    existed = folder.exists()
+    if existed and not folder.is_dir():
+        raise StorageError(f"{folder}: not a folder; give another --out")
+    journal = Journal(folder, target)
+    journal.lock()
+    try:
+        info = None
+        if overwrite:
+            clear(journal)
+            journal.unlock()
+            journal.lock()
+        else:
+            info = complete_dataset(target, flat)
+        if info is None:
+            journal.claim()
+        else:
+            journal.release()
+            journal.remove()
+        yield journal, info
     except BaseException:
-        if not journal.holds_shards:
-            with suppress(StorageError):  # the place is out of reach; what is left here makes a rerun go on
-                _leave_nothing(journal)
-            if not existed:
-                _remove_if_empty(folder)
+        undo(journal, existed)
+        if not existed:
+            _remove_if_empty(folder)
         raise
     finally:
         journal.unlock()
@@ -97,11 +130,15 @@ def run_into(
             _remove_if_empty(folder)
 
 
-def _leave_nothing(journal: Journal) -> None:
-    if journal.claimed and journal.started:  # then all files of our names are ours
-        clear(journal)
-    journal.release()
-    journal.remove()
+def _leave_nothing(journal: Journal, existed: bool) -> None:
+    """Where no shard is finished, there is nothing to go on with."""
+    if journal.holds_shards:
+        return
+    with suppress(StorageError):  # the place is out of reach; what is left here makes a rerun go on
+        if journal.claimed and journal.started:  # then all files of our names are ours
+            clear(journal)
+        journal.release()
+        journal.remove()
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dying import DYING
 from fixed_reader import FixedReader
 
 from vidflow.dataset import PackedDataset
@@ -282,24 +283,6 @@ def test_samples_of_every_kind_are_copied(packed, items, tmp_path):
 
     read = {record.id: found for _, record, found in read_members(PackedDataset.open(tmp_path / "out"), np.arange(2))}
     assert read["dir"] == {member.suffix: member.data for member in members}
-
-
-# Runs the command line, but dies by SIGKILL just before its n-th durable step (an fsync or a rename).
-DYING = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(step):
-    def run(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*arguments, **options)
-    return run
-os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-from vidflow.cli.main import main
-main()
-"""
 
 
 @pytest.mark.parametrize("steps", [3, 9, 16, pytest.param(22, marks=pytest.mark.slow)])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dying import DYING
 
 from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError
@@ -240,23 +241,6 @@ def test_one_of_the_parts_is_no_place_for_the_join(source, files_of, tmp_path):
     with pytest.raises(ConfigError, match="is one of the parts; give another --out"):
         merge([tmp_path / "parts"], first, overwrite=True)
     assert files_of(first) == before
-
-
-DYING = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(step):
-    def run(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*arguments, **options)
-    return run
-os.fsync, os.replace, os.link = counted(os.fsync), counted(os.replace), counted(os.link)
-from vidflow.cli.main import main
-main()
-"""
 
 
 @pytest.mark.parametrize("steps", [2, 6, 13])

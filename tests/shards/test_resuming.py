@@ -11,27 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dying import DYING
 
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.profiles import PROFILES
 from vidflow.shards.sources.class_folders import read_class_folders
-
-# Runs the command line, but dies by SIGKILL just before its n-th durable step (an fsync or a rename).
-DYING = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def counted(step):
-    def run(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*arguments, **options)
-    return run
-os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-from vidflow.cli.main import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vidflow.cli.extract_run import AsJson, Quiet, Workers
+from vidflow.cli.options import AsJson, Quiet, Workers
 
 _MAX_KINDS = 10
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vidflow.cli.extract_run import AsJson, MaxFailures, Overwrite, Quiet, Src, Workers
+from vidflow.cli.extract_run import MaxFailures, Overwrite, Src
+from vidflow.cli.options import AsJson, Quiet, Workers
 
 if TYPE_CHECKING:
     from vidflow.shards.extraction.jobs import JobReport

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vidflow.cli.extract_run import AsJson, MaxFailures, Out, Overwrite, Quiet, Src, Workers
+from vidflow.cli.extract_run import MaxFailures, Out, Overwrite, Src
+from vidflow.cli.options import AsJson, Quiet, Workers
 
 SkipSilent = Annotated[
     bool, typer.Option("--skip-silent", help="Pass over files without a sound stream (default: they fail).")

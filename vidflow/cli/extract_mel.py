@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from vidflow.cli.extract_audio import SkipSilent
-from vidflow.cli.extract_run import AsJson, MaxFailures, Out, Overwrite, Quiet, Src, Workers
+from vidflow.cli.extract_run import MaxFailures, Out, Overwrite, Src
+from vidflow.cli.options import AsJson, Quiet, Workers
 
 
 def mel(

@@ -12,13 +12,10 @@ if TYPE_CHECKING:
 
 Src = Annotated[Path, typer.Option("--src", help="Folder of videos, at any depth.")]
 Out = Annotated[Path, typer.Option("--out", help="Where to write; the tree of --src is kept.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")]
 MaxFailures = Annotated[int | None, typer.Option("--max-failures", help="Stop at more failed files than this.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Make anew what this command has made with other options.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")]
 
 
 def run_extraction(

@@ -1,9 +1,26 @@
 """``vidflow index``."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from vidflow.cli.options import (
+    AsJson,
+    Classes,
+    GroupRegex,
+    MaxBytes,
+    MaxCount,
+    MaxRejects,
+    NumClasses,
+    OnDamage,
+    Overwrite,
+    PackedOut,
+    Profile,
+    Quiet,
+    Seed,
+    Shuffle,
+    Workers,
+)
 
 
 def index(
@@ -11,9 +28,7 @@ def index(
         list[str],
         typer.Argument(metavar="[SPLIT=]TAR...", help="WebDataset tars: paths, patterns in quotes, addresses."),
     ],
-    out: Annotated[
-        str, typer.Option("--out", help="Where to write the packed data set: a folder or s3://BUCKET/PREFIX.")
-    ],
+    out: PackedOut,
     label_field: Annotated[
         str | None,
         typer.Option("--label-field", help="Member with the label, or keys in a JSON member: json.action.id."),
@@ -24,39 +39,23 @@ def index(
     split: Annotated[
         float | None, typer.Option("--split", help="Share of train; without it and without SPLIT= all is train.")
     ] = None,
-    group_regex: Annotated[
-        str | None,
-        typer.Option("--group-regex", help="Clips whose file names start alike stay in one split: '(.+)_clip\\d+'."),
-    ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", help="File with one class name per line, in the order of the labels.")
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option("--num-classes", help="Number of classes where labels are numbers without names.")
-    ] = None,
+    group_regex: GroupRegex = None,
+    classes: Classes = None,
+    num_classes: NumClasses = None,
     first_label: Annotated[int, typer.Option("--first-label", help="The number of the first class: 0 or 1.")] = 0,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="A sample may have any number of labels.")] = False,
-    profile: Annotated[
-        str, typer.Option("--profile", help="copy: keep the bytes. train: H.264, GOP 16. intra: all key frames.")
-    ] = "copy",
-    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Bytes per shard.")] = 256 << 20,
-    max_count: Annotated[int, typer.Option("--max-count", help="Samples per shard.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of samples, and of --split.")] = 0,
-    shuffle: Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Mix the samples of a split.")] = True,
-    on_damage: Annotated[
-        Literal["error", "conceal"],
-        typer.Option("--on-damage", help="error: reject damaged videos. conceal: keep and count what decodes."),
-    ] = "error",
-    max_rejects: Annotated[
-        int | None, typer.Option("--max-rejects", help="Stop at more rejected samples than this.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")] = None,
+    profile: Profile = "copy",
+    max_bytes: MaxBytes = 256 << 20,
+    max_count: MaxCount = 1000,
+    seed: Seed = 0,
+    shuffle: Shuffle = True,
+    on_damage: OnDamage = "error",
+    max_rejects: MaxRejects = None,
+    workers: Workers = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the data set (default: the folder's).")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take over WebDataset tars that others have written: probe every video, and write shards with a manifest.
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import AsJson, Quiet
+
 
 def merge(
     folders: Annotated[
@@ -22,8 +24,8 @@ def merge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there, such as the join of parts packed otherwise.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Join the parts that `vidflow shard --part I/N` has packed into one data set.
 

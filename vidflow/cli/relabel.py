@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import AsJson, EditedOut, LabelColumn, Overwrite, PackedRoot, Quiet
+
 
 def relabel(
-    root: Annotated[str, typer.Argument(help="Packed data set.")],
-    out: Annotated[str, typer.Argument(help="Where to write the new one: a folder or s3://BUCKET/PREFIX.")],
+    root: PackedRoot,
+    out: EditedOut,
     renamed: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="OLD=NEW", help="Rename a class; may be repeated. Two with one new name merge."),
@@ -23,12 +25,10 @@ def relabel(
         Path | None, typer.Option("--classes", help="File with the new class names, one per line, in order.")
     ] = None,
     path_column: Annotated[str | None, typer.Option("--path-column", help="CSV column of the ids.")] = None,
-    label_column: Annotated[str | None, typer.Option("--label-column", help="CSV column of the labels.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    label_column: LabelColumn = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Change the labels of a packed data set. Nothing is decoded."""
     from vidflow.cli.edit_run import run_edit

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import AsJson, EditedOut, Overwrite, PackedRoot, Quiet
+
 
 def repack(
-    root: Annotated[str, typer.Argument(help="Packed data set.")],
-    out: Annotated[str, typer.Argument(help="Where to write the new one: a folder or s3://BUCKET/PREFIX.")],
+    root: PackedRoot,
+    out: EditedOut,
     max_bytes: Annotated[int | None, typer.Option("--max-bytes", help="Bytes per shard (default: as it is).")] = None,
     max_count: Annotated[int | None, typer.Option("--max-count", help="Samples per shard (default: as it is).")] = None,
     profile: Annotated[
@@ -23,11 +25,9 @@ def repack(
     workers: Annotated[
         int | None, typer.Option("--workers", help="With --profile: processes (default: one per CPU).")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the samples of a packed data set in other shards, in another order, or re-encoded."""
     from vidflow.cli.console import errors, progress

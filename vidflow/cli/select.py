@@ -4,19 +4,19 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import AsJson, EditedOut, Overwrite, PackedRoot, Quiet
+
 
 def select(
-    root: Annotated[str, typer.Argument(help="Packed data set.")],
-    out: Annotated[str, typer.Argument(help="Where to write the new one: a folder or s3://BUCKET/PREFIX.")],
+    root: PackedRoot,
+    out: EditedOut,
     where: Annotated[
         str, typer.Option("--where", help="Keep what this query keeps, such as 'duration > 2 and label < 200'.")
     ] = "",
     split: Annotated[list[str] | None, typer.Option("--split", help="Keep this split; may be repeated.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a new data set with some of the samples.
 

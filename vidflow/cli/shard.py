@@ -5,13 +5,30 @@ from typing import Annotated, Literal
 
 import typer
 
+from vidflow.cli.options import (
+    AsJson,
+    Classes,
+    GroupRegex,
+    LabelColumn,
+    MaxBytes,
+    MaxCount,
+    MaxRejects,
+    NumClasses,
+    OnDamage,
+    Overwrite,
+    PackedOut,
+    Profile,
+    Quiet,
+    Seed,
+    Shuffle,
+    Workers,
+)
+
 _KINDS = "Frames, skeletons, sound and features"
 
 
 def shard(
-    out: Annotated[
-        str, typer.Option("--out", help="Where to write the packed data set: a folder or s3://BUCKET/PREFIX.")
-    ],
+    out: PackedOut,
     source_place: Annotated[
         str | None,
         typer.Option(
@@ -42,22 +59,15 @@ def shard(
     split: Annotated[
         float | None, typer.Option("--split", help="Share of train where the source has no splits, such as 0.9.")
     ] = None,
-    group_regex: Annotated[
-        str | None,
-        typer.Option("--group-regex", help="Clips whose file names start alike stay in one split: '(.+)_clip\\d+'."),
-    ] = None,
-    classes: Annotated[
-        Path | None, typer.Option("--classes", help="File with one class name per line, in the order of the labels.")
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option("--num-classes", help="Number of classes where labels are numbers without names.")
-    ] = None,
+    group_regex: GroupRegex = None,
+    classes: Classes = None,
+    num_classes: NumClasses = None,
     first_label: Annotated[
         int | None, typer.Option("--first-label", help="The number that the list gives the first class: 0 or 1.")
     ] = None,
     multi_label: Annotated[bool, typer.Option("--multi-label", help="A line may have any number of labels.")] = False,
     path_column: Annotated[str | None, typer.Option("--path-column", help="CSV column of the paths.")] = None,
-    label_column: Annotated[str | None, typer.Option("--label-column", help="CSV column of the labels.")] = None,
+    label_column: LabelColumn = None,
     split_column: Annotated[str | None, typer.Option("--split-column", help="CSV column of the splits.")] = None,
     group_column: Annotated[str | None, typer.Option("--group-column", help="CSV column of the groups.")] = None,
     clip_seconds: Annotated[
@@ -164,28 +174,21 @@ def shard(
     transpose: Annotated[
         bool, typer.Option("--transpose", help="feature: the files have [C, T].", rich_help_panel=_KINDS)
     ] = False,
-    profile: Annotated[
-        str, typer.Option("--profile", help="copy: keep the bytes. train: H.264, GOP 16. intra: all key frames.")
-    ] = "copy",
+    profile: Profile = "copy",
     short_side: Annotated[
         int | None, typer.Option("--short-side", help="train, intra: shrink to this short side (default 256).")
     ] = None,
     crf: Annotated[
         int | None, typer.Option("--crf", help="train, intra: x264 quality, lower is better (default 23).")
     ] = None,
-    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Bytes per shard.")] = 256 << 20,
-    max_count: Annotated[int, typer.Option("--max-count", help="Samples per shard.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of samples, and of --split.")] = 0,
-    shuffle: Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Mix the samples of a split.")] = True,
-    on_damage: Annotated[
-        Literal["error", "conceal"],
-        typer.Option("--on-damage", help="error: reject damaged videos. conceal: keep and count what decodes."),
-    ] = "error",
-    max_rejects: Annotated[
-        int | None, typer.Option("--max-rejects", help="Stop at more rejected samples than this.")
-    ] = None,
+    max_bytes: MaxBytes = 256 << 20,
+    max_count: MaxCount = 1000,
+    seed: Seed = 0,
+    shuffle: Shuffle = True,
+    on_damage: OnDamage = "error",
+    max_rejects: MaxRejects = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected sample.")] = False,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")] = None,
+    workers: Workers = None,
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option("--engine", help="local: processes of this machine. ray: the CPUs of a Ray cluster."),
@@ -206,15 +209,13 @@ def shard(
             help="Pack the I-th of N parts, into a folder of its own below --out; `vidflow merge` joins them.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what another command has packed there.")
-    ] = False,
+    overwrite: Overwrite = False,
     work_dir: Annotated[
         Path | None,
         typer.Option("--work-dir", help="Where shards for s3:// are made before they are sent (default: in ~/.cache)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Pack videos into tar shards with a manifest.
 

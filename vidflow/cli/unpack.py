@@ -5,16 +5,18 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import AsJson, PackedRoot, Quiet
+
 
 def unpack(
-    root: Annotated[str, typer.Argument(help="Packed data set.")],
+    root: PackedRoot,
     out: Annotated[Path, typer.Argument(help="Folder to write files to.")],
     split: Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")] = None,
     where: Annotated[
         str, typer.Option("--where", help="Only samples that this query keeps, such as 'duration > 2 and label < 200'.")
     ] = "",
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the samples of a packed data set as files again, with a list that `vidflow shard --annotations` takes.
 

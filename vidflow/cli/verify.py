@@ -4,14 +4,16 @@ from typing import Annotated
 
 import typer
 
+from vidflow.cli.options import Quiet, Workers
+
 
 def verify(
     root: Annotated[str, typer.Argument(help="A packed data set: a folder, s3://... or http(s)://...")],
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every sample, or only compare bytes.")
     ] = True,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    workers: Workers = None,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON document.")] = False,
 ) -> None:
     """Check a packed data set: checksums, tar members, manifest, and every frame. Exit status 8 where it differs."""
