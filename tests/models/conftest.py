@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidflow.batch import Batch
+from vidflow.models.weights import load_weights
 
 
 class Reference:
@@ -62,6 +63,22 @@ class Reference:
         """The weights as MMAction2 saves them."""
         meta = {"mmengine_version": "0.10.7", "epoch": 50, "experiment_name": self.values["config"], "dataset_meta": {}}
         return {"meta": meta, "state_dict": self.state_dict()}
+
+    def load_into(self, model: nn.Module, folder: Path) -> tuple[nn.Module, Tensor]:
+        """Our model with these weights, which must fit it whole, and its input; both in the reference's precision.
+
+        float32 for references in float32, whose tolerance leaves room for it: it halves the memory of large models.
+
+        Args:
+            folder: for the file that goes through our conversion.
+        """
+        torch.save(self.checkpoint(), folder / "reference.pth")
+        report = load_weights(model, folder / "reference.pth", mode="strict")
+        assert (report.missing, report.unexpected, report.mismatched) == ((), (), ())
+        assert report.origin == "mmaction2"
+        assert sum(p.numel() for p in model.parameters()) == self.num_params
+        dtype = torch.float64 if self.values.get("dtype") == "float64" else torch.float32
+        return model.to(dtype).eval(), self.input().to(dtype)
 
     def input(self, number: int = 0) -> Tensor:
         """One of the inputs, float32: a coarse random field, finer noise, and an offset per sample."""
