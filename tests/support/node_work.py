@@ -18,9 +18,13 @@ def node_of(task: Task, *, staging: str) -> Refused:
     return Refused("probe", f"{task.ordinal} {os.getppid()}")
 
 
-def slowly(task: Task, *, function: Prepare, staging: str) -> Prepared | Refused:
-    """Another function after a while, so that a node has always something to lose."""
-    time.sleep(0.3)
+def hold(task: Task, *, function: Prepare, node_id: str, marker: str, staging: str) -> Prepared | Refused:
+    """Another function; but on one node, from the eleventh task on, it is never done before the node dies."""
+    import ray
+
+    if task.ordinal >= 10 and ray.get_runtime_context().get_node_id() == node_id:
+        Path(marker).touch()
+        time.sleep(120)
     return function(task, staging=staging)
 
 
