@@ -329,6 +329,28 @@ def _sar(stream: av.VideoStream) -> None:
     stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
 
 
+def _packed(path: Path) -> Path:
+    """As DivX and XviD wrote it for AVI: a B picture lies in the packet before its own, which is left all but empty."""
+    vop = b"\0\0\1\xb6"
+    plain = _base(path.with_suffix(".plain.avi"), codec="mpeg4", options={"g": 12, "bf": 1, "q": 3, "b_strategy": 0})
+    with av.open(str(plain)) as source, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        coded = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+        for i, data in enumerate(coded):
+            is_b = data[data.index(vop) + 4] >> 6 == 2
+            following = coded[i + 1] if i + 1 < len(coded) else b""
+            if following and following[following.index(vop) + 4] >> 6 == 2:
+                data += following
+            if is_b:
+                data = b"\x7f"
+            packet = av.Packet(data.replace(vop, b"\0\0\1\xb2DivX503b1393p" + vop, 1) if not i else data)
+            packet.stream, packet.dts, packet.pts, packet.time_base = stream, i, i, stream.time_base
+            packet.is_keyframe = bool(data) and len(data) > 1 and data[data.index(vop) + 4] >> 6 == 0
+            output.mux(packet)
+    plain.unlink()
+    return path
+
+
 def _text(path: Path) -> Path:
     path.write_text("this is no video\n" * 100)
     return path
@@ -402,6 +424,10 @@ GOOD: dict[str, Callable[[Path], Path]] = {
     "cover_attached.mkv": lambda p: _cover_first(p, attached=True),
     "mp4v_b.avi": lambda p: _base(p, codec="mpeg4", options={"g": 12, "bf": 2, "q": 3}),
     "mp4v_b.mp4": lambda p: _base(p, codec="mpeg4", options={"g": 12, "bf": 2, "q": 3}),
+    "mp4v_one_gop.avi": lambda p: _base(
+        p, codec="mpeg4", options={"g": 300, "bf": 2, "q": 3, "sc_threshold": 1000000000}
+    ),
+    "mp4v_packed.avi": _packed,
     "mpeg2.mpg": lambda p: _base(p, codec="mpeg2video", options={"g": 12, "bf": 2, "q": 3}),
     "mjpeg.avi": lambda p: _base(p, num_frames=30, codec="mjpeg", pix_fmt="yuvj420p", options={"q": 3}),
     "size_change.ts": _size_change,

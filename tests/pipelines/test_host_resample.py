@@ -38,8 +38,10 @@ def noise():
 @needs_exact_opencv
 @pytest.mark.parametrize("size", [(48, 64), (24, 24), (100, 130)], ids=["about as large", "smaller", "larger"])
 @pytest.mark.parametrize(
-    "box", [(0, 0, 80, 60), (10.3, 5.9, 61.7, 48.2), (79, 59, 80, 60), (0.25, 0, 3.5, 60)],
-    ids=["whole", "between pixels", "one pixel", "narrow"],
+    "box",
+    [(0, 0, 80, 60), (10.3, 5.9, 61.7, 48.2), (11, 6, 62, 48), (0, 7, 48, 60), (33, 20, 38, 27), (79, 59, 80, 60),
+     (0.25, 0, 3.5, 60)],
+    ids=["whole", "between pixels", "of whole pixels", "at the frame's edge", "small", "one pixel", "narrow"],
 )  # fmt: skip
 def test_boxes_are_those_of_the_reference_to_one_grey_level(noise, box, size):
     (view,) = resampled_views(noise[:2], plan_of([box], size))

@@ -2,8 +2,8 @@
 
 A frame is told by its time stamp, never by where a seek has landed. The reader moves forward only: for each wanted
 frame, in presentation order, it decodes on or jumps to the last key frame before it where that skips work. Frames that
-no other frame needs and nobody wants are not decoded where the codec marks them (H.264: pictures without reference);
-everything else is decoded as in a linear decode, so that pixels are equal to the bit.
+no other frame needs and nobody wants are not decoded where the codec marks them (H.264: pictures without reference;
+MPEG-4: B-VOPs); everything else is decoded as in a linear decode, so that pixels are equal to the bit.
 A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is decoded from its start and counted.
 """
 
@@ -20,9 +20,10 @@ from vidflow.media.stream import Source, decode_linear, describe, open_video, re
 from vidflow.schema import VideoInfo
 
 # Codecs in which FFmpeg's AVDISCARD_NONREF drops only pictures that the standard bars from being referenced (H.264:
-# nal_ref_idc 0, ITU-T H.264 7.4.1). HEVC's "sub-layer non-reference" pictures may still be referenced by higher
-# sub-layers, and one MPEG-4 part 2 packet may hold two pictures, so these are left out.
-_SKIPS_UNREFERENCED = {"h264"}
+# nal_ref_idc 0, ITU-T H.264 7.4.1; MPEG-4 part 2: B-VOPs, ISO/IEC 14496-2 7.6.9). HEVC's "sub-layer non-reference"
+# pictures may still be referenced by higher sub-layers, so these are left out.
+_SKIPS_UNREFERENCED = {"h264", "mpeg4"}
+_MPEG4_PICTURE = b"\0\0\1\xb6"  # vop_start_code
 _CHANGED = "the file differs from the one that was probed; pack it again"
 
 
@@ -192,7 +193,8 @@ def _jumping(
     """The wanted frames (ascending) and some others with their numbers, jumping to key frames where that skips work."""
     numbering = _Numbering(info, where)
     context = stream.codec_context
-    skips = context.codec.canonical_name in _SKIPS_UNREFERENCED
+    codec = context.codec.canonical_name
+    skips = codec in _SKIPS_UNREFERENCED
     kept = set(wanted)
     pending = iter(wanted)
     target = next(pending)
@@ -211,6 +213,9 @@ def _jumping(
             number = None if packet is None else numbering.find(packet.pts)
             if jumps and number != key:
                 raise DecodeError(f"{where}: seeking to frame {key} leads to frame {number}; {_CHANGED}")
+            if skips and codec == "mpeg4" and packet is not None and bytes(packet).count(_MPEG4_PICTURE) != 1:
+                # DivX's packed streams: a packet holds the next one's picture too, and is no longer known by its time.
+                skips, context.skip_frame = False, "DEFAULT"
             if skips:
                 context.skip_frame = "DEFAULT" if number is None or number in kept else "NONREF"
             frames = context.decode(packet)

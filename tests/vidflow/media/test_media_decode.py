@@ -159,8 +159,9 @@ def test_jumps_skip_what_lies_between_key_frames(linear, monkeypatch):
     assert len(read) < 12  # it stops behind the last wanted frame
 
 
-def test_pictures_without_reference_are_not_decoded_unless_wanted(linear, monkeypatch):
-    path, info, expected = linear("one_gop.mp4")
+@pytest.mark.parametrize("name", ["one_gop.mp4", "mp4v_one_gop.avi"])
+def test_pictures_without_reference_are_not_decoded_unless_wanted(linear, monkeypatch, name):
+    path, info, expected = linear(name)
     decoded = []
 
     class Counting(decode_module._Numbering):

@@ -74,6 +74,9 @@ def test_a_grid_ends_where_the_video_does(numbered_video, read_numbers, tmp_path
 def test_any_decodable_video_gives_the_frames_that_probing_numbers(odd_media, good_name):
     path = odd_media[good_name]
     info = probe_video(path)
+    if good_name == "mp4v_packed.avi":  # the time stamps of some frames are missing, and are told from their order
+        np.testing.assert_array_equal(np.stack(shown(path, Window(0, 100))), decode_frames(path, info, np.arange(60)))
+        return
     if info.pts_step is None and info.pts is None:
         with pytest.raises(DecodeError, match="time stamps go back"):
             shown(path, Window(0, 100))
