@@ -114,7 +114,8 @@ def test_erasing_finds_the_right_rows(mixed):
 
 def test_without_a_decoder_everything_is_decoded_outside_and_nothing_is_counted(work):
     engine = GraphDecodingExecutor(RAW, None, device="cpu", num_threads=1)
-    assert (engine.run(work) == DaliCpuExecutor(RAW, num_threads=1).run(work)).all()
+    expected = DaliCpuExecutor(RAW, num_threads=1).run(work)
+    assert (engine.run(work) - expected).abs().max() <= 1  # DALI resamples here, OpenCV there
     assert not engine.num_decoded_on_cpu
     assert not engine.num_in_graph
 
