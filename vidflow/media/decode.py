@@ -9,6 +9,7 @@ A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 
 import av
@@ -58,9 +59,7 @@ def decode_frames(source: Source, info: VideoInfo, frames: np.ndarray, *, num_th
     where = describe(source)
     position_of = dict(zip(wanted.tolist(), place.tolist(), strict=True))
     writer = RgbWriter(width=info.width, height=info.height, rotation=info.rotation)
-    with open_video(
-        source, stream_index=info.stream_index, num_threads=num_threads, reorder_depth=info.reorder_depth
-    ) as (file, stream):
+    with _opened(source, info, num_threads) as (file, stream):
         if info.seekable:
             numbered = _jumping(file, stream, info, list(position_of), where)
         else:
@@ -123,9 +122,7 @@ def _in_order(source: Source, info: VideoInfo, num_threads: int) -> Iterator[av.
     where = describe(source)
     early: dict[int, av.VideoFrame] = {}  # behind damage the decoder may give frames out of order
     following = 0
-    with open_video(
-        source, stream_index=info.stream_index, num_threads=num_threads, reorder_depth=info.reorder_depth
-    ) as (file, stream):
+    with _opened(source, info, num_threads) as (file, stream):
         for number, frame in _from_start(file, stream, info, where):
             if number >= info.num_frames or number < following or number in early:
                 raise DecodeError(f"{where}: frame {number} comes out twice or past the end; {_CHANGED}")
@@ -135,6 +132,18 @@ def _in_order(source: Source, info: VideoInfo, num_threads: int) -> Iterator[av.
                 following += 1
     if following < info.num_frames:
         raise DecodeError(f"{where}: frame {following} of {info.num_frames} does not come out; {_CHANGED}")
+
+
+def _opened(
+    source: Source, info: VideoInfo, num_threads: int
+) -> AbstractContextManager[tuple[av.container.InputContainer, av.VideoStream]]:
+    return open_video(
+        source,
+        stream_index=info.stream_index,
+        num_threads=num_threads,
+        reorder_depth=info.reorder_depth,
+        container=info.container,
+    )
 
 
 class _Numbering:
