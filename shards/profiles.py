@@ -21,6 +21,9 @@ from vidflow.errors import ConfigError, VidflowError
 from vidflow.media.decode import iter_video_frames
 from vidflow.schema import VideoInfo
 
+# Of four pictures three (B) are needed by no other: a reader of sparse frames leaves them out, and decodes less than half
+# of what lies between a key frame and the frame that it wants. pbratio=1: they are watched like any other.
+_UNREFERENCED = 3
 # MP4 stores time units per second in 31 bits.
 _MAX_TIMESCALE = 2**31 - 1
 
@@ -118,7 +121,7 @@ class FrameStream:
     time_base: Fraction
     sample_aspect_ratio: Fraction
     durations: Iterator[int]
-    """How long each frame shows, in units of the time base; drawn for a frame once it has been encoded."""
+    """How long each frame shows, in units of the time base; drawn for a frame right behind it."""
 
 
 def _fitted(frames: Iterator[av.VideoFrame], info: FrameStream, size: tuple[int, int]) -> Iterator[av.VideoFrame]:
@@ -186,11 +189,15 @@ def encode_frames(
         raise EncodeError(f"{where}: time stamps in units of {unit} s do not fit into MP4")
     # mbtree computes in floating point by code that differs from CPU to CPU, and was seen to give other bytes from one
     # run to the next under AVX-512 (x264 core 165); all else of x264 is in whole numbers.
-    x264 = f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:bframes=0:mbtree=0:rc-lookahead=0"
+    x264 = (
+        f"threads=1:keyint={profile.gop}:min-keyint={profile.gop}:scenecut=0:mbtree=0:rc-lookahead=0:"
+        f"bframes={_UNREFERENCED if profile.gop > 1 else 0}:b-adapt=0:b-pyramid=none:pbratio=1"
+    )
     options = {"preset": "medium", "tune": "fastdecode", "crf": str(profile.crf), "x264-params": x264, "threads": "1"}
     # video_track_timescale: FFmpeg would otherwise multiply small units, which changes nothing but the numbers.
     container_options = {"fflags": "+bitexact", "video_track_timescale": str(unit.denominator)}
     first, number = 0, 0
+    durations: dict[int, int] = {}  # by time stamp
     try:
         with av.open(out, "w", format="mp4", options=container_options) as container:
             coded = container.add_stream("libx264", rate=stream.rate, options=options)
@@ -205,8 +212,9 @@ def encode_frames(
                     first = frame.pts
                 frame.pts -= first
                 frame.time_base = unit
-                container.mux(_with_durations(coded.encode(frame), stream.durations))
-            container.mux(_with_durations(coded.encode(), stream.durations))
+                durations[frame.pts] = next(stream.durations)
+                container.mux(_with_durations(coded.encode(frame), durations))
+            container.mux(_with_durations(coded.encode(), durations))
     except av.FFmpegError as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
@@ -222,8 +230,8 @@ def _durations(info: VideoInfo) -> Iterator[int]:
     return iter([*np.diff(stamps).tolist(), max(last, 1)])
 
 
-def _with_durations(packets: list[av.Packet], durations: Iterator[int]) -> list[av.Packet]:
-    """Packets come in the order of the frames, since there are no B-frames."""
+def _with_durations(packets: list[av.Packet], durations: dict[int, int]) -> list[av.Packet]:
+    """Packets come in coding order, which is not that of the frames."""
     for packet in packets:
-        packet.duration = next(durations)
+        packet.duration = durations.pop(packet.pts)
     return packets

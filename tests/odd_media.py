@@ -424,6 +424,7 @@ GOOD: dict[str, Callable[[Path], Path]] = {
     "cover_attached.mkv": lambda p: _cover_first(p, attached=True),
     "mp4v_b.avi": lambda p: _base(p, codec="mpeg4", options={"g": 12, "bf": 2, "q": 3}),
     "mp4v_b.mp4": lambda p: _base(p, codec="mpeg4", options={"g": 12, "bf": 2, "q": 3}),
+    "interlaced.mp4": lambda p: _base(p, options={**_X264, "x264-params": "tff=1"}),
     "mp4v_one_gop.avi": lambda p: _base(
         p, codec="mpeg4", options={"g": 300, "bf": 2, "q": 3, "sc_threshold": 1000000000}
     ),

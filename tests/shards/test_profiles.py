@@ -53,7 +53,8 @@ def test_frames_times_and_colours_stay(name, profile, odd_media, read_numbers, t
     np.testing.assert_allclose(after.seconds, before.seconds, atol=1e-9)
     assert after.variable_frame_rate == before.variable_frame_rate
     assert after.duration == pytest.approx(before.duration, abs=1e-3)
-    assert (after.seekable, after.has_audio, after.reorder_depth) == (True, False, 0)
+    assert (after.seekable, after.has_audio) == (True, False)
+    assert after.reorder_depth <= {"train": 1, "intra": 0}[profile]
     gop = {"train": 16, "intra": 1}[profile]
     assert after.key_frames == tuple(range(0, after.num_frames, gop))
 
@@ -143,5 +144,7 @@ def test_time_stamps_that_mp4_cannot_hold_are_refused(numbered_video, tmp_path):
     # Matroska in units of 1 ms, with a gap of 30 days.
     path = numbered_video(tmp_path / "gap.mkv", 3, pts=[0, 40, 30 * 86_400_000], time_base=Fraction(1, 1000))
     sample = prepare(task_of(path), PROFILES["train"], "error", str(tmp_path))
-    assert sample == Refused("encode", "cannot be encoded (Invalid argument)")
+    assert isinstance(sample, Refused)
+    assert sample.stage == "encode"
+    assert "cannot be encoded (" in sample.reason
     assert list(tmp_path.iterdir()) == [path]

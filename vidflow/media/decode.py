@@ -8,9 +8,11 @@ A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is
 """
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
+from itertools import takewhile
 
 import av
 import numpy as np
@@ -201,35 +203,40 @@ def _jumping(
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """The wanted frames (ascending) and some others with their numbers, jumping to key frames where that skips work."""
     numbering = _Numbering(info, where)
-    context = stream.codec_context
-    codec = context.codec.canonical_name
-    skips = codec in _SKIPS_UNREFERENCED
-    kept = set(wanted)
-    pending = iter(wanted)
-    target = next(pending)
+    decoder = _Decoder(stream, set(wanted))
+    pending = deque(wanted)
     latest = -1  # newest frame that has come out
     floor = 0  # frames before it lean, after a jump, on frames that were not decoded
+    unfed: set[int] = set()  # wanted frames behind the same key frame whose packets the decoder has not had
+    ended = False  # the decoder has given up all frames, and takes no packet before the next jump
+    may_end = True
     packets = read_packets(file, stream)
-    while True:
-        key = info.key_frames[bisect_right(info.key_frames, target) - 1]
-        jumps = key > latest + 1 + info.reorder_depth
+    while pending:
+        key = _key_before(info, pending[0])
+        jumps = ended or key > latest + 1 + info.reorder_depth
         try:
             if jumps:
                 file.seek(numbering.pts(key), stream=stream)
                 packets = read_packets(file, stream)
-                floor, latest = key, key - 1
+                floor, latest, ended = key, key - 1, False
+            if jumps or not unfed:
+                unfed = set(takewhile(lambda frame: _key_before(info, frame) == key, pending))
             packet = next(packets, None)
             number = None if packet is None else numbering.find(packet.pts)
             if jumps and number != key:
                 raise DecodeError(f"{where}: seeking to frame {key} leads to frame {number}; {_CHANGED}")
-            if skips and codec == "mpeg4" and packet is not None and bytes(packet).count(_MPEG4_PICTURE) != 1:
-                # DivX's packed streams: a packet holds the next one's picture too, and is no longer known by its time.
-                skips, context.skip_frame = False, "DEFAULT"
-            if skips:
-                context.skip_frame = "DEFAULT" if number is None or number in kept else "NONREF"
-            frames = context.decode(packet)
+            frames = decoder.decode(packet, number)
+            if number in unfed:
+                unfed.remove(number)
+                if not unfed and may_end:
+                    # The decoder holds the last ones back for the sake of order; no more packets are needed for them.
+                    rest, ended = decoder.decode(None, None), True
+                    if any(frame.interlaced_frame for frame in rest):
+                        # A packet may have been one field of two: this stream is decoded on behind wanted frames.
+                        rest, may_end = [], False
+                    frames += rest
         except av.FFmpegError as error:
-            raise DecodeError(f"{where}: damaged before frame {target} ({error.strerror}); {_CHANGED}") from error
+            raise DecodeError(f"{where}: damaged before frame {pending[0]} ({error.strerror}); {_CHANGED}") from error
         for frame in frames:
             if floor and frame.pts is not None and frame.pts < numbering.pts(floor):
                 continue
@@ -238,10 +245,36 @@ def _jumping(
                 raise DecodeError(f"{where}: frame {number} comes out damaged; {_CHANGED}")
             yield number, frame
             latest = number
-            while target <= latest:
-                following = next(pending, None)
-                if following is None:
-                    return
-                target = following
+            while pending and pending[0] <= latest:
+                pending.popleft()
         if packet is None:
             return
+
+
+def _key_before(info: VideoInfo, frame: int) -> int:
+    return info.key_frames[bisect_right(info.key_frames, frame) - 1]
+
+
+class _Decoder:
+    """Decodes packets, without the pictures that nobody needs where the codec marks them."""
+
+    def __init__(self, stream: av.VideoStream, kept: set[int]) -> None:
+        self._context, self._kept = stream.codec_context, kept
+        self._codec = self._context.codec.canonical_name
+        self._skips = self._codec in _SKIPS_UNREFERENCED
+
+    def decode(self, packet: av.Packet | None, number: int | None) -> list[av.VideoFrame]:
+        """Frames that are ready.
+
+        Args:
+            packet: None asks for all that are left.
+            number: of the packet's frame; None where it is not known.
+        """
+        if self._skips and self._codec == "mpeg4" and packet is not None and bytes(packet).count(_MPEG4_PICTURE) != 1:
+            # DivX's packed streams: a packet holds the next one's picture too, and is no longer known by its time.
+            self._skips, self._context.skip_frame = False, "DEFAULT"
+        if self._skips:
+            needed = number is None or number in self._kept
+            self._context.skip_frame = "DEFAULT" if needed else "NONREF"
+        frames: list[av.VideoFrame] = self._context.decode(packet)
+        return frames
