@@ -21,8 +21,8 @@ from vidflow.errors import ConfigError, VidflowError
 from vidflow.media.decode import iter_video_frames
 from vidflow.schema import VideoInfo
 
-# Of four pictures three (B) are needed by no other: a reader of sparse frames leaves them out, and decodes less than half
-# of what lies between a key frame and the frame that it wants. pbratio=1: they are watched like any other.
+# Of four pictures three (B) are needed by no other: a reader of sparse frames leaves them out, and decodes less than
+# half of what lies between a key frame and the frame that it wants. pbratio=1: they are watched like any other.
 _UNREFERENCED = 3
 # MP4 stores time units per second in 31 bits.
 _MAX_TIMESCALE = 2**31 - 1

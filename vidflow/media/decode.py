@@ -9,7 +9,7 @@ A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import takewhile
@@ -220,7 +220,7 @@ def _jumping(
                 packets = read_packets(file, stream)
                 floor, latest, ended = key, key - 1, False
             if jumps or not unfed:
-                unfed = set(takewhile(lambda frame: _key_before(info, frame) == key, pending))
+                unfed = _behind_one_key(info, pending)
             packet = next(packets, None)
             number = None if packet is None else numbering.find(packet.pts)
             if jumps and number != key:
@@ -253,6 +253,13 @@ def _jumping(
 
 def _key_before(info: VideoInfo, frame: int) -> int:
     return info.key_frames[bisect_right(info.key_frames, frame) - 1]
+
+
+def _behind_one_key(info: VideoInfo, frames: Iterable[int]) -> set[int]:
+    """The first of the ascending frames, and those that follow up to the next key frame."""
+    keys = ((frame, _key_before(info, frame)) for frame in frames)
+    first, key = next(keys)
+    return {first, *(frame for frame, _ in takewhile(lambda pair: pair[1] == key, keys))}
 
 
 class _Decoder:
