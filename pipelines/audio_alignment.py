@@ -1,4 +1,4 @@
-"""Which stretch of the sound belongs to a clip of frames: frame numbers and time stamps in, sound samples out.
+"""Which stretch of the sound belongs to a clip of frames: frame numbers and time stamps in, steps of sound out.
 
 Shapes: C clips of T frames, N frames in the video, S steps of sound (samples, or columns of a spectrogram).
 """
@@ -44,23 +44,3 @@ def shared_spans(frames: np.ndarray, *, num_frames: int, num_steps: int) -> np.n
     """
     edges = np.arange(num_frames) / num_frames
     return sound_spans(frames, seconds=edges, duration=1.0, rate=num_steps, num_steps=num_steps)
-
-
-def cut_sound(sound: np.ndarray, spans: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spans of sound [S, ...] cut out to one length, [C, length, ...], and where they are filled with zeros, bool
-    [C, length].
-
-    A longer span keeps its first ``length`` steps.
-
-    Raises:
-        ValueError: a length that is not positive.
-    """
-    if length <= 0:
-        raise ValueError(f"length ({length}) must be positive")
-    out = np.zeros((len(spans), length, *sound.shape[1:]), sound.dtype)
-    padding = np.ones((len(spans), length), bool)
-    for row, (start, stop) in enumerate(spans.tolist()):
-        part = sound[start:stop][:length]
-        out[row, : len(part)] = part
-        padding[row, : len(part)] = False
-    return out, padding

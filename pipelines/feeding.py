@@ -3,7 +3,7 @@
 import itertools
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,8 @@ from vidflow.errors import DecodeError, VidflowError
 from vidflow.members import stream_bytes
 from vidflow.pipelines.budget import ByteBudget
 from vidflow.pipelines.epoch import EpochPlan
-from vidflow.pipelines.executor import WorkItem
 from vidflow.pipelines.heap import release_freed_memory
-from vidflow.pipelines.plan import Plan
+from vidflow.pipelines.inputs import Content, Item
 from vidflow.pipelines.reading import read_leniently
 from vidflow.schema import SampleRecord
 
@@ -34,18 +33,17 @@ READY_BATCHES = 2
 # A reader may be waiting for a silent server: it is left behind then, and ends by itself.
 STOP_SECONDS = 2.0
 
-
-Content = bytes | Mapping[str, bytes]
-"""An encoded stream, or the members of a sample of pictures."""
+Inputs = dict[str, torch.Tensor]
+"""By name, [rows, ...]."""
 
 
 @dataclass(frozen=True)
 class _Job:
     """One sample on its way through the threads."""
 
-    item: WorkItem
+    item: Item
     prepared: "Future[Any] | VidflowError"
-    """What the executor's first step gives, or why the sample could not be read."""
+    """What the maker's first step gives, or why the sample could not be read."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +113,12 @@ class Feed:
             damaged=loader.note_damage if loader.skips else None,
         )
         for entry, (_, record, found) in zip(reads.tolist(), samples, strict=True):
-            if isinstance(found, VidflowError) or record.frames is not None:
+            if isinstance(found, VidflowError) or record.video is None or record.skeleton is not None:
                 yield entry, record, found
             else:
                 yield entry, record, stream_bytes(record, found)
 
-    def _ordered(self) -> Iterator[tuple[WorkItem, VidflowError | None]]:
+    def _ordered(self) -> Iterator[tuple[Item, VidflowError | None]]:
         """The work items in the plan's order; encoded samples wait here until their turn."""
         entries, counts = np.unique(self.plan.order, return_counts=True)
         uses = dict(zip(entries.tolist(), counts.tolist(), strict=True))
@@ -133,15 +131,15 @@ class Feed:
             uses[entry] -= 1
             record, data = waiting[entry] if uses[entry] else waiting.pop(entry)
             if isinstance(data, VidflowError):
-                yield self.loader.work_item(entry, record, b""), data
+                yield self.loader.item(entry, record, b""), data
             else:
-                yield self.loader.work_item(entry, record, data), None
+                yield self.loader.item(entry, record, data), None
         # The reader judges a shard behind its last sample.
         assert next(samples, None) is None
 
     def _read(self) -> None:
         left = len(self.plan.order)
-        items: list[tuple[WorkItem, VidflowError | None]] = []
+        items: list[tuple[Item, VidflowError | None]] = []
         in_batch = num_bytes = 0
         for item, error in self._ordered():
             left, in_batch = left - 1, in_batch + 1
@@ -151,7 +149,7 @@ class Feed:
             if ends_batch or num_bytes >= PIECE_BYTES:
                 if not self._budget.take(num_bytes):
                     return
-                prepare = self.loader.executor.prepare
+                prepare = self.loader.maker.prepare
                 jobs = [_Job(item, error or self._pool.submit(prepare, item)) for item, error in items]
                 if not self._put(self._pieces, _Piece(jobs, num_bytes, ends_batch)):
                     return
@@ -160,10 +158,10 @@ class Feed:
 
     # -- assembling ------------------------------------------------------------------------------------------------
 
-    def _views(self, jobs: list[_Job]) -> tuple[torch.Tensor | None, dict[int, VidflowError]]:
-        """float32 [n, V, C, T, H, W] of the plans of samples that come out, and why others do not, by their number."""
+    def _rows(self, jobs: list[_Job]) -> tuple[list[Inputs], dict[int, VidflowError]]:
+        """Inputs of the plans of samples that come out, in parts, and why others do not, by their number."""
         bad: dict[int, VidflowError] = {}
-        items: list[WorkItem] = []
+        items: list[Item] = []
         prepared: list[Any] = []
         for row, job in enumerate(jobs):
             if isinstance(job.prepared, VidflowError):
@@ -178,35 +176,35 @@ class Feed:
             else:
                 items.append(job.item)
         if not items:
-            return None, bad
-        assemble = self.loader.executor.assemble
+            return [], bad
+        assemble = self.loader.maker.assemble
         try:
-            return assemble(items, prepared), bad
+            return [assemble(items, prepared)], bad
         except DecodeError:
             if not self.loader.skips:
                 raise
         # A decoder inside the graph refuses all samples together: each gets its own try.
-        views: list[torch.Tensor] = []
+        parts: list[Inputs] = []
         rows = [row for row in range(len(jobs)) if row not in bad]
         for row, item, ready in zip(rows, items, prepared, strict=True):
             try:
-                views.append(assemble([item], [ready]))
+                parts.append(assemble([item], [ready]))
             except DecodeError as error:
                 bad[row] = error
-        return torch.cat(views) if views else None, bad
+        return parts, bad
 
     def _assemble(self) -> None:
         entries = zip(self.plan.order.tolist(), self.plan.padding.tolist(), strict=True)
-        items: list[WorkItem] = []
-        parts: list[torch.Tensor] = []
+        items: list[Item] = []
+        parts: list[Inputs] = []
         bad: dict[int, VidflowError] = {}
         while (piece := self._get(self._pieces)) is not None:
             if isinstance(piece, BaseException):
                 raise piece
-            views, refused = self._views(piece.jobs)
+            new, refused = self._rows(piece.jobs)
             self._budget.give(piece.num_bytes)
             bad |= {len(items) + number: error for number, error in refused.items()}
-            parts += [] if views is None else [views]
+            parts += new
             items += [job.item for job in piece.jobs]
             if not piece.ends_batch:
                 continue
@@ -217,28 +215,27 @@ class Feed:
 
     def _batch(
         self,
-        items: list[WorkItem],
+        items: list[Item],
         entries: list[tuple[int, bool]],
-        parts: list[torch.Tensor],
+        parts: list[Inputs],
         bad: dict[int, VidflowError],
     ) -> Batch:
         """A batch of some items, a row for each of their plans.
 
         Args:
             entries: of the epoch, and whether each is padding.
-            parts: the views of the items that are not in ``bad``, in order.
+            parts: the inputs of the items that are not in ``bad``, in order.
             bad: by the item's number.
         """
         owners = [number for number, item in enumerate(items) for _ in item.plans]
         indices = self.loader.manifest_index(np.array([entry for entry, _ in entries]))
-        masks = np.stack([plan.frame_padding for item in items for plan in item.plans])
+        plans = [plan.inputs for item in items for plan in item.plans]
+        known = {name: torch.from_numpy(np.stack([plan[name] for plan in plans])) for name in plans[0]}
+        blank = self.loader.maker.blank(items[0]) if bad else {}
         batch = Batch(
             ids=[items[number].record.id for number in owners],
             indices=torch.from_numpy(indices[owners]),
-            inputs={
-                "clips": _joined(parts, [number not in bad for number in owners], items[0].plan),
-                "frame_padding": torch.from_numpy(masks),
-            },
+            inputs=_joined(parts, [number not in bad for number in owners], blank) | known,
             targets=self.loader.targets(items),
             padding=torch.tensor([entries[number][1] for number in owners]),
             skipped=tuple(
@@ -267,17 +264,19 @@ class Feed:
         release_freed_memory()
 
 
-def _joined(parts: list[torch.Tensor], good: list[bool], plan: Plan) -> torch.Tensor:
-    """float32 [B, V, C, T, H, W]: the parts in the rows that are good, zeros in the others.
+def _joined(parts: Sequence[Inputs], good: list[bool], blank: Inputs) -> Inputs:
+    """Inputs [B, ...]: the parts in the rows that are good, zeros in the others.
 
     Args:
-        plan: of one row; all rows have the same shape.
+        blank: one row of zeros, [1, ...]; not looked at where any row is good.
     """
     if all(good):
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     if not parts:
-        return torch.zeros(len(good), plan.num_views, plan.num_channels, plan.clip_length, *plan.size)
-    views = torch.cat(parts)
-    clips = views.new_zeros(len(good), *views.shape[1:])
-    clips[torch.tensor(good)] = views
-    return clips
+        return {name: row.expand(len(good), *row.shape[1:]).clone() for name, row in blank.items()}
+    joined = {}
+    for name in parts[0]:
+        rows = torch.cat([part[name] for part in parts])
+        joined[name] = rows.new_zeros(len(good), *rows.shape[1:])
+        joined[name][torch.tensor(good)] = rows
+    return joined

@@ -3,25 +3,24 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from vidflow.batch import Batch
-from vidflow.config.pipeline import ClipPipeline
+from vidflow.config.any_pipeline import Pipeline
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError, VidflowError
-from vidflow.pipelines.decode_choice import choose_executor
 from vidflow.pipelines.draws import Group, draw
 from vidflow.pipelines.epoch import Stage, Window, plan_evaluation, plan_training, remaining
-from vidflow.pipelines.executor import Decode, Executor, ExecutorName, WorkItem, has_dali, make_executor
+from vidflow.pipelines.executor import Decode, Executor, ExecutorName
 from vidflow.pipelines.feeding import Feed
-from vidflow.pipelines.plan import make_plan, sample_rng
-from vidflow.pipelines.sampling import has_fixed_clips
+from vidflow.pipelines.inputs import ClipMaker, Content, InputMaker, Item
+from vidflow.pipelines.kinds import MakerSettings, make_inputs
+from vidflow.pipelines.plan import sample_rng
 from vidflow.schema import SampleRecord
 
 BadSamples = Literal["raise", "skip"]
@@ -49,12 +48,12 @@ class Loader:
     def __init__(
         self,
         dataset: PackedDataset,
-        pipeline: ClipPipeline,
+        pipeline: Pipeline,
         indices: np.ndarray,
         share: _Share,
         *,
         training: bool,
-        executor: Executor,
+        maker: InputMaker,
         decode_note: str,
         device: torch.device,
         num_threads: int,
@@ -66,7 +65,7 @@ class Loader:
         name: str,
     ) -> None:
         self.dataset, self.pipeline, self.indices, self.training = dataset, pipeline, indices, training
-        self.executor, self.num_threads, self.device = executor, num_threads, device
+        self.maker, self.num_threads, self.device = maker, num_threads, device
         self.decode_note = decode_note
         """What was measured to choose the decoder; empty where nothing was."""
         self.skips, self.checksums, self.name = skips, checksums, name
@@ -83,6 +82,12 @@ class Loader:
                 f"{dataset.storage.root}: {count} samples give no full batch of {share.batch_size} on each of "
                 f"{share.world_size} processes; lower train.batch_size to at most {count // share.world_size}"
             )
+
+    @property
+    def executor(self) -> Executor:
+        """What makes the clips of a clip pipeline."""
+        assert isinstance(self.maker, ClipMaker)
+        return self.maker.executor
 
     @property
     def batch_size(self) -> int:
@@ -151,8 +156,8 @@ class Loader:
 
     def take_decoded_on_cpu(self) -> Counter[str]:
         """Samples since the last call that the GPU was meant to decode, and the CPU has decoded, by reason."""
-        counts = Counter(self.executor.num_decoded_on_cpu)
-        self.executor.num_decoded_on_cpu.clear()
+        counts = Counter(self.maker.num_decoded_on_cpu)
+        self.maker.num_decoded_on_cpu.clear()
         return counts
 
     def state_dict(self) -> dict[str, Any]:
@@ -198,18 +203,16 @@ class Loader:
             run.stop()
         self.set_epoch(self.epoch + 1)
 
-    def work_item(self, entry: int, record: SampleRecord, data: bytes | Mapping[str, bytes]) -> WorkItem:
+    def item(self, entry: int, record: SampleRecord, data: Content) -> Item:
         """An entry of the epoch with its plans, one of which evaluation draws, and the same in every epoch."""
         draws, seed = self._draws, self._share.seed
         index, before = int(self.indices[draws.positions[entry]]), int(draws.repeats[entry])
         count, epoch = (self.pipeline.repeats, self.epoch) if self.training else (1, 0)
-        plan, *more = (
-            make_plan(record, self.pipeline, sample_rng(seed, epoch, index, repeat))
-            for repeat in range(before * count, (before + 1) * count)
-        )
-        return WorkItem(record, plan, data, tuple(more))
+        repeats = range(before * count, (before + 1) * count)
+        item: Item = self.maker.item(record, data, [sample_rng(seed, epoch, index, repeat) for repeat in repeats])
+        return item
 
-    def targets(self, items: list[WorkItem]) -> dict[str, torch.Tensor]:
+    def targets(self, items: list[Item]) -> dict[str, torch.Tensor]:
         """Labels as the plans leave them, a row for each: int64 [B], or float32 [B, K] for multi-label sets."""
         flips = self.pipeline.flip_labels
         labels = [plan.move_labels(item.record.labels, flips) for item in items for plan in item.plans]
@@ -227,19 +230,9 @@ class Loader:
         return {"labels": hot}
 
 
-def _refuse_other_kinds(dataset: PackedDataset, indices: np.ndarray, modality: str) -> None:
-    readable = ("frames",) if modality == "flow" else ("video", "frames")
-    kinds = set(dataset.column("kind")[indices].tolist()).difference(readable)
-    if kinds:
-        raise DataError(
-            f"{dataset.storage.root}: holds samples of kind {', '.join(sorted(kinds))}, a clip pipeline of {modality} "
-            f"reads {' and '.join(readable)}; select with where = \"kind == '{readable[0]}'\", or use another pipeline"
-        )
-
-
 def build_loader(
     dataset: PackedDataset,
-    pipeline: ClipPipeline,
+    pipeline: Pipeline,
     *,
     split: str,
     where: str = "",
@@ -299,7 +292,7 @@ def build_loader(
 
 def make_loader(
     dataset: PackedDataset,
-    pipeline: ClipPipeline,
+    pipeline: Pipeline,
     indices: np.ndarray,
     *,
     selection: Sequence[str],
@@ -330,34 +323,22 @@ def make_loader(
         raise ValueError(
             f"batch_size must be positive and rank in [0, world_size), not {batch_size}, {rank}, {world_size}"
         )
-    _refuse_other_kinds(dataset, indices, pipeline.modality)
-    if batch_size > 1 and not has_fixed_clips(pipeline.sampling):
-        raise DataError(
-            f"sampling.kind = 'untrimmed' gives each sample its own number of clips, which {batch_size} samples of a "
-            "batch cannot share; set data.batch_size_eval = 1"
-        )
     threads = num_threads or default_num_threads()
     shards = (f"{shard.name} {shard.sha256}" for shard in dataset.info.shards)
     quotas = (f"{len(group.members)} {group.quota}" for group in groups)
     parts = [*shards, *selection, str(len(indices)), *quotas]
     device = torch.device(device)
-    chosen, note = choose_executor(
-        dataset,
-        pipeline,
-        indices,
-        make=partial(make_executor, pipeline.normalize, executor, device=device, num_threads=threads),
-        decode=decode,
-        can_choose=device.type == "cuda" and executor != "reference" and has_dali(),
-        batch_size=batch_size,
-        num_threads=threads,
+    settings = MakerSettings(
+        batch_size=batch_size, device=device, executor=executor, decode=decode, num_threads=threads
     )
+    maker, note = make_inputs(dataset, pipeline, indices, settings)
     return Loader(
         dataset,
         pipeline,
         indices,
         _Share(batch_size, seed, rank, world_size),
         training=training,
-        executor=chosen,
+        maker=maker,
         decode_note=note,
         device=device,
         num_threads=threads,

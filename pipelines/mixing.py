@@ -71,7 +71,7 @@ def cut_box(height: int, width: int, share: float, centre: tuple[float, float]) 
 
 
 def mix(clips: Tensor, targets: Tensor, mixture: Mixture) -> tuple[Tensor, Tensor]:
-    """Mixed clips [B, V, C, T, H, W] and targets [B, K]; the arguments stay as they are."""
+    """Mixed clips [B, V, C, T, H, W] (mixup: any input [B, ...]) and targets [B, K]; the arguments stay as they are."""
     partners = torch.from_numpy(mixture.partners).to(clips.device)
     share = mixture.share
     if mixture.kind == "mixup":
@@ -93,7 +93,7 @@ class BatchMixer:
         self.mixing, self.num_classes, self.seed, self.rank = mixing, num_classes, seed, rank
 
     def __call__(self, batch: Batch, *, epoch: int, position: int) -> Batch:
-        """The batch with mixed clips and float32 [B, K] labels; int64 [B] labels are made one-hot first.
+        """The batch with all float inputs mixed, and float32 [B, K] labels; int64 [B] labels are made one-hot first.
 
         Args:
             position: of the batch in its epoch.
@@ -108,7 +108,10 @@ class BatchMixer:
             labels = functional.one_hot(labels, self.num_classes).float()
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, position, self.rank)))
         mixture = draw_mixture(self.mixing, batch.padding.numpy(), rng)
-        clips = batch.clips
+        inputs = batch.inputs
         if mixture is not None:
-            clips, labels = mix(clips, labels, mixture)
-        return replace(batch, inputs=batch.inputs | {"clips": clips}, targets=batch.targets | {"labels": labels})
+            floats = {name: values for name, values in inputs.items() if values.is_floating_point()}
+            mixed = {name: mix(values, labels, mixture) for name, values in floats.items()}
+            inputs = inputs | {name: values for name, (values, _) in mixed.items()}
+            labels = next(iter(mixed.values()))[1]
+        return replace(batch, inputs=inputs, targets=batch.targets | {"labels": labels})

@@ -95,6 +95,11 @@ class Plan:
         return padding.reshape(self.num_clips, -1)[self.view_clips]  # [C * T] -> [C, T] -> [V, T]
 
     @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Inputs of the model that are known without pixels."""
+        return {"frame_padding": self.frame_padding}
+
+    @property
     def clip_length(self) -> int:
         """T: frames of one clip."""
         return len(self.frames) // self.num_clips

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vidflow.schema import MediaInfo
+from vidflow.schema import MediaInfo, SkeletonInfo
 from vidflow.shards import tar
 from vidflow.shards.files import FileState
 
@@ -36,6 +36,8 @@ class Contents:
 
     info: MediaInfo
     members: tuple[Member, ...]
+    skeleton: SkeletonInfo | None = None
+    """Of the people in a video, whose members follow the video's."""
 
 
 def sample_length(key: str, members: Sequence[Member], record_json: bytes) -> int:

@@ -84,6 +84,9 @@ def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> I
             values["span"] = item.span
         if item.window is not None:
             values["window"] = asdict(item.window)
+        if item.companion is not None:
+            skeletons = _state(item.companion.path)
+            values["skeletons"] = [skeletons.size, skeletons.mtime_ns] if skeletons else None
         yield json.dumps(values)
 
 
@@ -125,5 +128,8 @@ def sources_hash(tasks: Sequence[Task], states: Sequence[FileState | None]) -> s
     for task, state in zip(tasks, states, strict=True):
         item = task.item
         values = [item.id, item.split, item.labels, item.group, state.size if state else None]
+        if item.companion is not None:
+            skeletons = _state(item.companion.path)
+            values.append(skeletons.size if skeletons else None)
         digest.update(json.dumps([*values, *_annotations(item).values(), *_window(item)]).encode() + b"\n")
     return digest.hexdigest()

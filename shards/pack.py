@@ -261,7 +261,7 @@ class _Run:
 
     def _add(self, sequence: ShardSequence, task: Task, sample: Prepared) -> None:
         item = task.item
-        record, warnings = record_of(task.key, item, sample.contents.info)
+        record, warnings = record_of(task.key, item, sample.contents.info, sample.contents.skeleton)
         record_json = record.model_dump_json().encode()
         length = sample_length(task.key, sample.contents.members, record_json)
         writer = sequence.writer_for(item.split, length, task.ordinal)

@@ -10,13 +10,14 @@ from typing import Literal
 from vidflow.errors import DataError, DecodeError
 from vidflow.media.probe import probe_video
 from vidflow.media.window import Window
+from vidflow.schema import SkeletonInfo, VideoInfo
 from vidflow.shards.contents import Contents, Member
 from vidflow.shards.cutting.encoded import encode_window
 from vidflow.shards.files import FileState, naming_the_path
 from vidflow.shards.profiles import NO_ROOM, EncodeError, Profile
 from vidflow.shards.reencoding import reencode_video
 from vidflow.shards.sources.frame_folders import FrameFolder
-from vidflow.shards.sources.items import SourceItem
+from vidflow.shards.sources.items import Companion, SampleReader, SourceItem
 from vidflow.storage import is_remote, locate
 from vidflow.storage.remote import MissingError
 
@@ -60,12 +61,42 @@ def prepare(task: Task, profile: Profile, on_damage: Literal["error", "conceal"]
     Raises:
         StorageError: the staging folder has no room.
     """
+    result = _prepare_alone(task, profile, on_damage, staging)
+    if task.item.companion is None or isinstance(result, Refused):
+        return result
+    found = _with_skeletons(result.contents, task.item.companion, conceal=on_damage == "conceal")
+    if isinstance(found, Contents):
+        return replace(result, contents=found)
+    if result.staged is not None:
+        Path(result.staged).unlink()
+    return found
+
+
+def _with_skeletons(contents: Contents, companion: Companion, *, conceal: bool) -> Contents | Refused:
+    """A video and the skeletons of its frames."""
+    found = _read(companion.path, companion.reader, conceal=conceal)
+    if isinstance(found, Refused):
+        return replace(found, reason=f"skeletons: {found.reason}")
+    video, info = contents.info, found.contents.info
+    assert isinstance(video, VideoInfo)
+    assert isinstance(info, SkeletonInfo)
+    if info.num_frames != video.num_frames:
+        return Refused(
+            "probe", f"skeletons: are of {info.num_frames} frames, and {video.num_frames} decode; extract them again"
+        )
+    return Contents(video, (*contents.members, *found.contents.members), skeleton=info)
+
+
+def _prepare_alone(
+    task: Task, profile: Profile, on_damage: Literal["error", "conceal"], staging: str
+) -> Prepared | Refused:
+    """As ``prepare``, without the skeletons that belong to a video."""
     if task.item.span is not None:
         return _prepare_part(task, profile, on_damage, staging)
     if is_remote(task.item.path):
         return _prepare_remote(task, profile, on_damage, staging)
     if task.item.reader is not None:
-        return _read(task.item, conceal=on_damage == "conceal")
+        return _read(task.item.path, task.item.reader, conceal=on_damage == "conceal")
     if task.item.window is not None:
         return _cut(task, task.item.window, profile, staging)
     path = Path(task.item.path)
@@ -161,7 +192,7 @@ def _prepare_part(
                 file.write(data)
     except OSError as error:
         return Refused("open", error.strerror or str(error))
-    result = prepare(
+    result = _prepare_alone(
         Task(task.ordinal, task.key, replace(item, path=str(whole), span=None)), profile, on_damage, staging
     )
     if isinstance(result, Refused) or result.staged is not None:
@@ -175,16 +206,15 @@ def _prepare_part(
     return Prepared(Contents(result.contents.info, (member,)))
 
 
-def _read(item: SourceItem, *, conceal: bool) -> Prepared | Refused:
+def _read(path: str, reader: SampleReader, *, conceal: bool) -> Prepared | Refused:
     """A sample of another kind than video, by its own reader."""
-    assert item.reader is not None
     try:
-        before = FileState.of(os.stat(item.path))  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string
-        contents = item.reader.read(item.path, conceal=conceal)
-        if FileState.of(os.stat(item.path)) != before:  # noqa: PTH116
+        before = FileState.of(os.stat(path))  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string
+        contents = reader.read(path, conceal=conceal)
+        if FileState.of(os.stat(path)) != before:  # noqa: PTH116
             return Refused("copy", "has changed while it was packed")
     except OSError as error:
         return Refused("open", error.strerror or str(error))
     except DataError as error:
-        return Refused("probe", without_path(str(error), item.path))
+        return Refused("probe", without_path(str(error), path))
     return Prepared(contents)

@@ -2,17 +2,22 @@
 
 from typing import TypeVar
 
-from vidflow.schema import KINDS, MediaInfo, Moment, SampleRecord, Segment
+from vidflow.schema import KINDS, MediaInfo, Moment, SampleRecord, Segment, SkeletonInfo
 from vidflow.shards.sources.items import Annotations, SourceItem
 
 _NOTHING = Annotations()
 _Timed = TypeVar("_Timed", Segment, Moment)
 
 
-def record_of(key: str, item: SourceItem, info: MediaInfo) -> tuple[SampleRecord, list[str]]:
+def record_of(
+    key: str, item: SourceItem, info: MediaInfo, skeleton: SkeletonInfo | None = None
+) -> tuple[SampleRecord, list[str]]:
     """The record of one sample, and warnings.
 
     Segments and moments are cut where the media end, and dropped where they begin later.
+
+    Args:
+        skeleton: of the people in a video.
     """
     kind = next(kind for kind, model in KINDS.items() if isinstance(info, model))
     notes = item.annotations or _NOTHING
@@ -33,6 +38,7 @@ def record_of(key: str, item: SourceItem, info: MediaInfo) -> tuple[SampleRecord
             "group": item.group,
             "kind": kind,
             kind: info,
+            **({} if skeleton is None else {"skeleton": skeleton}),
             "segments": segments,
             "boxes": tuple(notes.boxes),
             "captions": notes.captions,

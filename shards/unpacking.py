@@ -18,6 +18,7 @@ import numpy as np
 
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError, StorageError
+from vidflow.members import KEYPOINT, SCORE
 from vidflow.schema import ANNOTATIONS, FeatureInfo, Location, SampleRecord
 from vidflow.shards.contents import Member
 from vidflow.shards.files import naming_the_path
@@ -27,6 +28,8 @@ from vidflow.shards.sources.unpacked_arrays import INFO_NAME, info_json
 
 LIST_NAME = "annotations.csv"
 CLASSES_NAME = "classes.txt"
+SKELETONS_NAME = "skeletons"
+"""Folder of the skeletons of videos, a folder for each under the video's own path."""
 
 _CHUNK = 1 << 20
 _MAX_LISTED = 5
@@ -153,7 +156,9 @@ def unpack(
 def _files(dataset: PackedDataset, record: SampleRecord, location: Location, name: str) -> Iterator[tuple[str, Member]]:
     """The files of one sample: relative path and content."""
     for member in media_members(dataset.storage, record, location):
-        if record.kind in ("video", "audio"):
+        if member.suffix in (KEYPOINT, SCORE) and record.kind != "skeleton":
+            yield f"{SKELETONS_NAME}/{name}/{member.suffix}", member
+        elif record.kind in ("video", "audio"):
             yield name, member
         elif record.kind == "frames":
             picture = _PICTURE.fullmatch(member.suffix)
@@ -164,6 +169,9 @@ def _files(dataset: PackedDataset, record: SampleRecord, location: Location, nam
             yield name, member
         else:
             yield f"{name}/{member.suffix}", member
+    if record.skeleton is not None and record.kind != "skeleton":
+        yield f"{SKELETONS_NAME}/{name}/{INFO_NAME}", Member(INFO_NAME, info_json(record.skeleton, "skeleton"))
+        return
     info = record.skeleton or record.feature
     if info is not None and not (isinstance(info, FeatureInfo) and _says_itself(info, name)):
         yield f"{name}/{INFO_NAME}", Member(INFO_NAME, info_json(info, record.kind))

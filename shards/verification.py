@@ -142,8 +142,11 @@ def _of_sample(sample: Sample, what: str) -> Difference:
 
 def _check(task: _ShardTask | _DecodeTask) -> list[Difference]:
     if isinstance(task, _DecodeTask):
-        check = _check_video if task.sample[0].kind == "video" else _check_other_kind
-        return [_of_sample(task.sample, what) for what in check(task)]
+        record = task.sample[0]
+        checks = [_check_video] if record.kind == "video" else []
+        if record.kind != "video" or record.skeleton is not None:
+            checks.append(_check_members_of)
+        return [_of_sample(task.sample, what) for check in checks for what in check(task)]
     try:
         return list(_check_shard(task))
     except StorageError as error:
@@ -289,8 +292,8 @@ def _check_video(task: _DecodeTask) -> Iterator[str]:
             yield f"{name} is {_short(found[name])}, the manifest says {_short(recorded[name])}"
 
 
-def _check_other_kind(task: _DecodeTask) -> Iterator[str]:
-    """The same for samples of other kinds, whose members are read from the shard as a tar of their own."""
+def _check_members_of(task: _DecodeTask) -> Iterator[str]:
+    """The same for all but an encoded video; members are read from the shard as a tar of their own."""
     record, location = task.sample
     try:
         data = task.storage.read(location.shard, location.offset, location.length)

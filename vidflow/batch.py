@@ -21,7 +21,8 @@ class Batch:
     """B samples.
 
     ``inputs`` by name: ``clips`` float32 [B, V, C, T, H, W] (V views), normalised; ``frame_padding`` bool [B, V, T],
-    frames that only fill up a clip for which the video is too short.
+    frames that only fill up a clip for which the video is too short; ``mel`` float32 [B, V, 1, T, F], features of
+    sound, and ``mel_padding`` bool [B, V, T], frames of them without sound; ``skeletons`` float32 [B, V, M, T, K, C].
     ``targets`` by name: ``labels`` int64 [B], or float32 [B, K] of zeros and ones for multi-label sets.
     """
 

@@ -71,3 +71,9 @@ class VerificationError(VidflowError):
     """A packed data set that differs from what its dataset.json says."""
 
     exit_status = 8
+
+
+class ExportError(VidflowError):
+    """A model that cannot be written for other programs, or whose file gives other scores than itself."""
+
+    exit_status = 9

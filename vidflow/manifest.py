@@ -1,7 +1,8 @@
 """The manifest: one Parquet row per sample, flat columns that pandas can query, and back to ``SampleRecord``.
 
 The fields of the media are columns of the row itself (``duration``, ``width``, ``codec``, ...), shared by all kinds
-that have them and null for the others; ``label`` is the first label, so that ``where = "duration > 2 and label < 200"``
+that have them and null for the others. Skeletons that belong to a video's frames are a nested column, ``skeleton``;
+``label`` is the first label, so that ``where = "duration > 2 and label < 200"``
 reads as one expects. Annotations are nested columns: a segment takes 20 bytes.
 """
 
@@ -24,6 +25,7 @@ from vidflow.schema import (
     Question,
     SampleRecord,
     Segment,
+    SkeletonInfo,
     TimedBox,
 )
 
@@ -58,7 +60,7 @@ _NESTED = {
         )
     ),
 }
-_ADDED = {"moments", "questions", "num_mel_frames", "num_mels"}
+_ADDED = {"moments", "questions", "num_mel_frames", "num_mels", "skeleton"}
 """Optional columns that the format got later: manifests without them are read as having none."""
 _INT64 = {"offset", "length", "data_offset", "data_length", "pts_start", "pts_step", "num_samples"}
 _SAMPLE_FIELDS = [name for name in SampleRecord.model_fields if name not in ("schema_version", *KINDS, *ANNOTATIONS)]
@@ -86,12 +88,15 @@ def _schema() -> pa.Schema:
             kind = _arrow_type(name, model.model_fields[name].annotation)
             assert types.setdefault(name, kind) == kind, f"{name} is of several types"
     types |= _NESTED
+    types["skeleton"] = pa.struct(
+        {name: _arrow_type(name, field.annotation) for name, field in SkeletonInfo.model_fields.items()}
+    )
     types |= {name: _arrow_type(name, Location.model_fields[name].annotation) for name in _LOCATION_FIELDS}
     return pa.schema(list(types.items()), metadata={"vidflow_schema_version": str(SCHEMA_VERSION)})
 
 
 SCHEMA = _schema()
-_NOT_SCALAR = {*_LISTS, *_NESTED}
+_NOT_SCALAR = {*_LISTS, *_NESTED, "skeleton"}
 
 
 def to_row(record: SampleRecord, location: Location) -> dict[str, object]:
@@ -99,6 +104,8 @@ def to_row(record: SampleRecord, location: Location) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(SCHEMA.names)
     row["label"] = record.labels[0] if record.labels else None
     row |= record.model_dump(include={*_SAMPLE_FIELDS, *ANNOTATIONS})
+    if record.kind != "skeleton" and record.skeleton is not None:
+        row["skeleton"] = record.skeleton.model_dump()
     return row | record.media.model_dump() | location.model_dump()
 
 
@@ -122,6 +129,8 @@ def from_row(row: dict[str, typing.Any]) -> tuple[SampleRecord, Location]:
         name: tuple(row[name]) if name in _LISTS else row.get(name) for name in _SAMPLE_FIELDS
     }
     values[kind] = KINDS[kind].model_construct(None, **media)
+    if row.get("skeleton"):
+        values["skeleton"] = SkeletonInfo.model_construct(None, **row["skeleton"])
     if row.get("segments"):
         values["segments"] = tuple(Segment.model_construct(None, **segment) for segment in row["segments"])
     if row.get("boxes"):

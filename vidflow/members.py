@@ -4,6 +4,8 @@ A member's name in the shard is ``KEY.<suffix>``. Every sample ends with ``KEY.j
 """
 
 import io
+import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 
@@ -14,21 +16,23 @@ from vidflow.schema import FramesInfo, SampleRecord, VideoInfo
 
 KEYPOINT, SCORE, FEATURE, MEL = "keypoint.npy", "keypoint_score.npy", "feature.npy", "mel.npy"
 _NPY_VERSIONS = ((1, 0), (2, 0))
+_PLAIN_HEADER = re.compile(rb"\{'descr': '([<|][fiub]\d+)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n")
 
 
 def suffixes(record: SampleRecord) -> tuple[str, ...]:
     """Suffixes of the media members of a sample, in the order in which they lie in the shard."""
-    if record.skeleton is not None:
-        return (KEYPOINT, SCORE) if record.skeleton.has_scores else (KEYPOINT,)
+    skeleton = () if record.skeleton is None else (KEYPOINT, SCORE) if record.skeleton.has_scores else (KEYPOINT,)
+    if record.kind == "skeleton":
+        return skeleton
     if record.feature is not None:
         return (FEATURE,)
     if record.frames is not None:
         info = record.frames
         flow = (flow_suffix(axis, step) for step in range(info.num_flow) for axis in "xy")
-        return (*(frame_suffix(info, frame) for frame in range(info.num_frames)), *flow)
+        return (*(frame_suffix(info, frame) for frame in range(info.num_frames)), *flow, *skeleton)
     info_with_stream = record.video or record.audio
     assert info_with_stream is not None
-    return (info_with_stream.container,)
+    return (info_with_stream.container, *skeleton)
 
 
 def frame_suffix(info: FramesInfo, frame: int) -> str:
@@ -68,6 +72,8 @@ def from_npy(data: bytes, where: str) -> np.ndarray:
     Raises:
         DecodeError: not a ``.npy`` file of version 1 or 2, cut short, or not an array of numbers.
     """
+    if (plain := _plain_array(data)) is not None:
+        return plain
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -80,6 +86,22 @@ def from_npy(data: bytes, where: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise DecodeError(f"{where}: an array of {array.dtype}, not of numbers")
     return array
+
+
+def _plain_array(data: bytes) -> np.ndarray | None:
+    """The array of a file as ``to_npy`` writes it, read several times as fast as NumPy does; None for any other."""
+    end = 10 + int.from_bytes(data[8:10], "little")
+    match = _PLAIN_HEADER.fullmatch(data, 10, end) if data.startswith(b"\x93NUMPY\x01\x00") else None
+    if match is None:
+        return None
+    try:
+        dtype = np.dtype(match[1].decode())
+    except TypeError:
+        return None
+    shape = tuple(int(size) for size in match[2].split(b",") if size.strip())
+    if len(data) - end != dtype.itemsize * math.prod(shape):
+        return None
+    return np.frombuffer(data, dtype, offset=end).reshape(shape).copy()
 
 
 def _member(members: Mapping[str, bytes], suffix: str, record: SampleRecord) -> bytes:

@@ -323,6 +323,7 @@ class SampleRecord(Frozen):
     video: VideoInfo | None = None
     frames: FramesInfo | None = None
     skeleton: SkeletonInfo | None = None
+    """Of a sample of kind "video" or "frames": the people in its pictures, frame by frame."""
     audio: AudioInfo | None = None
     feature: FeatureInfo | None = None
     segments: tuple[Segment, ...] = ()
@@ -334,6 +335,14 @@ class SampleRecord(Frozen):
     @model_validator(mode="after")
     def _has_the_info_of_its_kind_and_no_other(self) -> "SampleRecord":
         given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        pictures = self.video if self.kind == "video" else self.frames if self.kind == "frames" else None
+        if pictures is not None and self.skeleton is not None:
+            given.remove("skeleton")
+            if self.skeleton.num_frames != pictures.num_frames:
+                raise ValueError(
+                    f"skeletons of {self.skeleton.num_frames} frames beside a {self.kind} sample of "
+                    f"{pictures.num_frames} frames; there must be one for each"
+                )
         if given != [self.kind]:
             raise ValueError(f"a sample of kind {self.kind} needs {self.kind}=..., it has {', '.join(given) or 'none'}")
         return self

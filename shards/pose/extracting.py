@@ -60,32 +60,41 @@ def pose_jobs(found: FoundFiles) -> list[Job]:
     return [Job(file.id, file.path, (name,)) for file, name in zip(found.files, names, strict=True)]
 
 
-def extract_pose(job: Job, parts: tuple[Path, ...], options: PoseOptions) -> dict[str, int]:
-    """Find and follow the people of a video, frame by frame; the work of one job.
-
-    Returns:
-        Number of frames, of frames with somebody, and of people.
+def estimate_skeletons(source: Path, info: VideoInfo, options: PoseOptions) -> SkeletonArchive:
+    """Find and follow the people of a probed video, frame by frame.
 
     Raises:
         DecodeError: the video does not decode.
         DataError: the estimator gives values that are not finite.
         ConfigError: an estimator that cannot be made, or that breaks its protocol.
     """
-    source = Path(job.source)
-    info = probe_video(source, on_damage=options.on_damage)
     estimator = make_estimator(options.estimator, options.model, options.max_people)
     follower = Follower(options.max_people)
     found = estimator.estimate(_timed_frames(source, info))
     for people in checked(found, info.num_frames, options.estimator, source):
         follower.add(people)
     keypoints, scores = follower.result()
-    archive = SkeletonArchive(keypoints, scores, info.seconds, (info.width, info.height), "coco")
+    return SkeletonArchive(keypoints, scores, info.seconds, (info.width, info.height), "coco")
+
+
+def extract_pose(job: Job, parts: tuple[Path, ...], options: PoseOptions) -> dict[str, int]:
+    """Write the skeletons of a video; the work of one job.
+
+    Returns:
+        Number of frames, of frames with somebody, and of people.
+
+    Raises:
+        DecodeError, DataError, ConfigError: as ``estimate_skeletons`` says.
+    """
+    source = Path(job.source)
+    info = probe_video(source, on_damage=options.on_damage)
+    archive = estimate_skeletons(source, info, options)
     write_archive(parts[0], archive)
-    seen = keypoints.any(axis=(2, 3))  # [M, T]
+    seen = archive.keypoints.any(axis=(2, 3))  # [M, T]
     return {
         "num_frames": info.num_frames,
         "num_frames_with_people": int(np.count_nonzero(seen.any(axis=0))),
-        "num_people": len(keypoints),
+        "num_people": len(archive.keypoints),
     }
 
 

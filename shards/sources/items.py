@@ -84,6 +84,14 @@ class Annotations:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A file with the skeletons of a video's people, frame by frame."""
+
+    path: str
+    reader: SampleReader
+
+
+@dataclass(frozen=True, slots=True)
 class SourceItem:
     """One video (or sample of another kind) and what is known about it without opening it."""
 
@@ -103,6 +111,8 @@ class SourceItem:
     """Offset and bytes, where the video is a part of the file at ``path`` (which may be an address then)."""
     window: Window | None = None
     """The stretch of the video that is the sample, which is encoded anew for it; None takes the whole."""
+    companion: Companion | None = None
+    """Skeletons that are packed with the video."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidflow.shards.contents import Contents
-from vidflow.shards.pose.archive import read_archive
+from vidflow.shards.pose.archive import SkeletonArchive, read_archive
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
 
 
@@ -16,6 +16,14 @@ class SkeletonNpz:
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Keypoints [M, T, K, C] and scores [M, T, K]; the rate is the mean over the times of the frames."""
-        archive = read_archive(Path(path))
-        policy = replace(self.policy, fps=self.policy.fps or archive.fps, layout=self.policy.layout or archive.layout)
-        return skeleton_contents(archive.keypoints, archive.scores, policy, conceal=conceal, size=archive.size)
+        return archive_contents(read_archive(Path(path)), self.policy, conceal=conceal)
+
+
+def archive_contents(archive: SkeletonArchive, policy: SkeletonPolicy, *, conceal: bool) -> Contents:
+    """The sample that an archive is packed as; see ``SkeletonNpz``.
+
+    Raises:
+        DataError: as ``skeleton_contents`` says.
+    """
+    policy = replace(policy, fps=policy.fps or archive.fps, layout=policy.layout or archive.layout)
+    return skeleton_contents(archive.keypoints, archive.scores, policy, conceal=conceal, size=archive.size)

@@ -94,7 +94,8 @@ def _keypoints_of(entry: Mapping[str, Any]) -> str:
     return "frame_inds" if "frame_inds" in entry and "keypoint" not in entry else "keypoint"
 
 
-def _reader(entry: Mapping[str, Any], policy: SkeletonPolicy) -> SkeletonArrays | KeypointFile:
+def reader_of(entry: Mapping[str, Any], policy: SkeletonPolicy) -> SkeletonArrays | KeypointFile:
+    """The reader of a complete annotation, which has ``keypoint``, or ``frame_inds`` of a keypoint file."""
     if "keypoint" not in entry:
         return KeypointFile(str(entry["frame_dir"]), np.asarray(entry["frame_inds"]), _size(entry), policy)
     scores, total = entry.get("keypoint_score"), entry.get("total_frames")
@@ -186,7 +187,7 @@ def read_skeleton_pickle(
         if split is None and not ours:
             skipped["annotation that is in no chosen split"] += 1
             continue
-        path, reader = str(file), _reader(entry, policy)
+        path, reader = str(file), reader_of(entry, policy)
         if isinstance(reader, KeypointFile):
             wanted = PurePath(str(entry.get("raw_file") or f"{reader.name}.pkl")).name
             path = files.get(wanted, str(folder / wanted))

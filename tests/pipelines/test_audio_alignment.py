@@ -1,4 +1,4 @@
-"""Sound that belongs to clips: against MMAction2 1.2.0 except for its first frame, by time stamps, and padding."""
+"""Sound that belongs to clips: against MMAction2 1.2.0 except for its first frame, and by time stamps."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidflow.pipelines.audio_alignment import cut_sound, shared_spans, sound_spans
+from vidflow.pipelines.audio_alignment import shared_spans, sound_spans
 
 PARITY = Path(os.environ.get("VIDFLOW_PARITY", Path(__file__).parents[1] / "data/parity"))
 CASES = [
@@ -48,14 +48,6 @@ def test_sound_that_ends_early_ends_the_span():
     assert spans.tolist() == [[0, 85], [80, 85]]
 
 
-def test_cutting_fills_short_spans_with_zeros_and_marks_them():
-    sound = np.arange(1, 11, dtype=np.float32)[:, None]
-    cut, padding = cut_sound(sound, np.array([[2, 4], [3, 9], [10, 10]]), 3)
-    assert cut[..., 0].tolist() == [[3, 4, 0], [4, 5, 6], [0, 0, 0]]
-    assert padding.tolist() == [[False, False, True], [False] * 3, [True] * 3]
-    assert cut.dtype == np.float32
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -65,7 +57,6 @@ def test_cutting_fills_short_spans_with_zeros_and_marks_them():
             lambda: sound_spans(np.array([[0]]), seconds=np.zeros(1), duration=1, rate=0, num_steps=5),
             r"rate \(0\) must be positive",
         ),
-        (lambda: cut_sound(np.zeros(4), np.array([[0, 2]]), 0), r"length \(0\) must be positive"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):

@@ -123,3 +123,22 @@ def test_one_row_is_mixed_with_itself():
 def test_a_label_outside_the_classes_is_refused():
     with pytest.raises(ValueError, match="label 3 is not one of 3 classes"):
         BatchMixer(BatchMixing(mixup=1.0), num_classes=3, seed=0)(batch(), epoch=0, position=0)
+
+
+def test_mixup_mixes_any_input_of_floats_and_leaves_others():
+    rows = torch.arange(4)
+    skeletons = rows.float().reshape(-1, 1, 1, 1, 1, 1).expand(-1, 1, 2, 5, 3, 2).clone()
+    mask = torch.ones(4, 1, 5, dtype=torch.bool)
+    whole = Batch(
+        ids=["a", "b", "c", "d"],
+        indices=rows,
+        inputs={"skeletons": skeletons, "mask": mask},
+        targets={"labels": rows},
+        padding=torch.zeros(4, dtype=torch.bool),
+    )
+    mixed = BatchMixer(BatchMixing(mixup=1.0), num_classes=4, seed=3)(whole, epoch=0, position=0)
+    # Each row's value is the mean of the rows' numbers, weighted as its label is.
+    expected = mixed.labels @ rows.float()
+    assert torch.allclose(mixed.inputs["skeletons"][:, 0, 0, 0, 0, 0], expected)
+    assert not torch.equal(expected, rows.float())
+    assert torch.equal(mixed.inputs["mask"], mask)

@@ -1,5 +1,7 @@
 """Members are named by the record alone, arrays have one form on disk, and damage is named by sample and member."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,29 @@ def test_equal_values_make_equal_bytes(dtype, order):
     assert from_npy(data, "").dtype == np.dtype(dtype).newbyteorder("<")
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(3.5),
+        np.zeros((0, 2), np.float32),
+        np.arange(3),
+        np.arange(12, dtype=np.float16).reshape(3, 4),
+        np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        np.arange(4, dtype=">f4"),
+        np.array([True, False]),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_arrays_are_read_as_numpy_reads_them(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    for data in (file.getvalue(), file.getvalue() + b"more"):
+        found = from_npy(data, "x")
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype
+        assert found.flags.writeable
+
+
 @pytest.mark.parametrize("length", [0, 5, 9, 60, -1])
 def test_a_cut_npy_member_is_refused(length):
     with pytest.raises(DecodeError, match=r"sample 000007 \(a\), feature.npy: no readable .npy array"):
@@ -72,7 +97,6 @@ def test_a_member_of_another_shape_or_type_is_refused():
 
 
 def test_pickled_members_are_never_read():
-    import io
 
     file = io.BytesIO()
     np.save(file, np.array([{}], object), allow_pickle=True)

@@ -1,16 +1,16 @@
-"""[data]: which packed data sets, which splits, and how each becomes clips."""
+"""[data]: which packed data sets, which splits, and how each becomes a model's input."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vidflow.config.pipeline import ClipPipeline
+from vidflow.config.any_pipeline import Pipeline
 from vidflow.config.sources import SourceConfig
 from vidflow.schema import Frozen
 
 
 class DataConfig(Frozen):
-    """Packed data and one clip pipeline per use."""
+    """Packed data and one pipeline per use."""
 
     root: str = ""
     """Folder or address that ``vidflow shard`` wrote; validation and test read it, and training where there are no
@@ -32,9 +32,9 @@ class DataConfig(Frozen):
     """``class-balanced``: each class is drawn equally often in training."""
     epoch_samples: int | None = Field(default=None, gt=0)
     """Draws per epoch with weights or class-balanced sampling; None takes as many as there are samples."""
-    train: ClipPipeline
-    val: ClipPipeline
-    test: ClipPipeline | None = None
+    train: Pipeline
+    val: Pipeline
+    test: Pipeline | None = None
     """None tests with ``val``'s pipeline."""
     executor: Literal["auto", "dali", "reference"] = "auto"
     decode: Literal["auto", "cpu", "gpu"] = "auto"
@@ -61,7 +61,7 @@ class DataConfig(Frozen):
     """Size that the cache may have; what was not used for longest goes first."""
 
     @property
-    def test_pipeline(self) -> ClipPipeline:
+    def test_pipeline(self) -> Pipeline:
         return self.test or self.val
 
     @property

@@ -95,7 +95,9 @@ def _admit_none(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
             result[name] = None
         elif isinstance(value, dict):
             options = models_in(field.annotation)
-            chosen = next((option for option in options if kind_of(option) == value.get("kind")), None)
+            # Without a kind it is that of the first one: pipelines are of clips.
+            kind = value.get("kind", kind_of(options[0]) if options else None)
+            chosen = next((option for option in options if kind_of(option) == kind), None)
             if chosen or len(options) == 1:
                 result[name] = _admit_none(chosen or options[0], value)
         elif isinstance(value, list) and len(options := models_in(field.annotation)) == 1:

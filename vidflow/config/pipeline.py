@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vidflow.config.augmentation import AugMix, BatchMixing, ColorJitter, GaussianBlur, RandAugment, RandomErasing
+from vidflow.config.augmentation import AugMix, ColorJitter, GaussianBlur, RandAugment, RandomErasing
+from vidflow.config.base_pipeline import BasePipeline
 from vidflow.config.sampling import ClipSampling, DenseSampling, Sampling, SegmentSampling
 from vidflow.schema import Frozen
 
@@ -113,9 +114,10 @@ FLOW_NORMALIZE = Normalize(mean=(128.0, 128.0), std=(128.0, 128.0))
 """Of flow, where a pipeline names none: no motion is about 0, the largest about 1 (TSN's flow configs in MMAction2)."""
 
 
-class ClipPipeline(Frozen):
+class ClipPipeline(BasePipeline):
     """From encoded frames to normalised views [V, C, T, H, W]."""
 
+    kind: Literal["clip"] = "clip"
     modality: Literal["rgb", "flow"] = "rgb"
     """What the views show; flow needs samples of kind "frames" that have flow pictures."""
     flow_length: int = Field(default=1, gt=0)
@@ -130,8 +132,6 @@ class ClipPipeline(Frozen):
     """Output height and width in pixels."""
     flip: float = Field(default=0.0, ge=0, le=1)
     """Probability of mirroring left to right."""
-    flip_labels: dict[int, int] = {}
-    """Labels that change when mirrored, such as {"86" = 87, "87" = 86} for "left" and "right"."""
     color_jitter: ColorJitter | None = None
     grayscale: float = Field(default=0.0, ge=0, le=1)
     """Probability of a clip without colours."""
@@ -139,11 +139,6 @@ class ClipPipeline(Frozen):
     erasing: RandomErasing | None = None
     rand_augment: RandAugment | None = None
     aug_mix: AugMix | None = None
-    repeats: int = Field(default=1, gt=0)
-    """Plans per sample and epoch, as neighbouring rows of the batch from one decode (repeated augmentation,
-    arXiv:1901.09335)."""
-    mixing: BatchMixing | None = None
-    """Mixing of whole training batches, on the device."""
     normalize: Normalize = Normalize()
 
     @model_validator(mode="before")

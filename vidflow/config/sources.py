@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from vidflow.config.pipeline import ClipPipeline
+from vidflow.config.any_pipeline import Pipeline
 from vidflow.schema import Frozen
 
 
@@ -26,8 +26,8 @@ class SourceConfig(Frozen):
     classes that are not in it keep their name."""
     batch_size: int | None = Field(default=None, gt=0)
     """Where sources take turns: samples per process and batch; None takes ``train.batch_size``."""
-    pipeline: ClipPipeline | None = None
-    """Where sources take turns: how this one becomes clips; None takes ``data.train``."""
+    pipeline: Pipeline | None = None
+    """Where sources take turns: how this one becomes a model's input; None takes ``data.train``."""
 
     @model_validator(mode="after")
     def _has_one_kind_of_share(self) -> "SourceConfig":

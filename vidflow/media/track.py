@@ -45,6 +45,19 @@ def read_track(source: Path | bytes, *, sample_rate: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def first_sound_seconds(source: Path | bytes) -> float:
+    """The time stamp of the first sound that decodes, in the file's own time; 0 where it has none.
+
+    Raises:
+        NoSoundError: there is no sound stream.
+        DecodeError: it cannot be opened, is damaged, or no sound decodes.
+    """
+    with open_sound(source) as (container, stream, where):
+        for frame in iter_sound_frames(container, stream, where):
+            return float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else 0.0
+        raise DecodeError(f"{where}: no sound decodes")
+
+
 def write_track(
     source: Path | bytes,
     out: Path,

@@ -27,6 +27,14 @@ def test_keypoints_and_limbs_are_drawn_where_they_are():
     assert picture[30, 50].tolist() == list(COLORS[0])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_keypoints_of_any_type_are_drawn(dtype):
+    picture = blank()
+    draw_skeletons(picture, np.array([[[20, 30], [80, 30]]], dtype), [(0, 1)])
+    assert picture[30, 50].tolist() == list(COLORS[0])
+
+
 def test_people_have_colours_of_their_own():
     picture = blank()
     draw_skeletons(picture, np.array([[[20, 20]], [[80, 60]]], np.float32), [])

@@ -1,0 +1,1 @@
+"""What models and pipelines both know of skeletons: how the keypoints of each layout hang together."""
