@@ -14,6 +14,7 @@ from vidflow.models.backbones.resnet import RESNETS, ResNet, ResNetConfig
 from vidflow.models.clip_recognizer import ClipRecognizer
 from vidflow.models.frame_recognizer import FrameRecognizer, FrameRecognizerConfig
 from vidflow.models.heads.feature import FeatureHead
+from vidflow.models.layers.recompute import run_block
 from vidflow.models.registry import MODELS
 from vidflow.models.weights.keys import RESNET_2D_KEYS
 
@@ -27,12 +28,12 @@ class C2DResNet(ResNet):
         x = clips.transpose(1, 2).flatten(0, 1)  # [N, C, T, H, W] -> [N*T, C, H, W]
         x = nn.functional.max_pool2d(self.relu(self.bn1(self.conv1(x))), 3, stride=2)
         for block in self.layer1:
-            x = block(x, num_frames)
+            x = run_block(block, x, num_frames, recompute=self.recompute)
         x = x.unflatten(0, (-1, num_frames))  # [N*T, C, h, w] -> [N, T, C, h, w]
         x = torch.maximum(x[:, 0 : num_frames - 1 : 2], x[:, 1::2]).flatten(0, 1)  # -> [N*(T//2), C, h, w]
         for stage in (self.layer2, self.layer3, self.layer4):
             for block in stage:
-                x = block(x, num_frames // 2)
+                x = run_block(block, x, num_frames // 2, recompute=self.recompute)
         return x.unflatten(0, (-1, num_frames // 2)).transpose(1, 2)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidflow.batch import Batch
+from vidflow.models.recognizer import Recognizer
 
 _aten = torch.ops.aten
 _BATCH_NORM = 2
@@ -48,19 +49,20 @@ class MacCount:
     """Module's name -> its multiply-adds with all modules inside it, in the model's order."""
 
 
-def count_macs(model: nn.Module, shape: tuple[int, int, int, int]) -> MacCount:
+def count_macs(model: nn.Module, shape: tuple[int, ...]) -> MacCount:
     """Count one view through a model that was built on the ``meta`` device.
 
     Args:
-        model: a classifier of clips, for nothing else: it is left in evaluation and without gradients.
-        shape: C, T, H, W of the view.
+        model: a classifier, for nothing else: it is left in evaluation and without gradients.
+        shape: of the view: C, T, H, W of clips, M, T, K, C of skeletons, C, T, F of sound.
 
     Raises:
         ValueError: the model does not take views of this shape.
     """
-    empty = torch.empty(1, 1, *shape, device="meta")
+    shapes = model.input_shapes(shape) if isinstance(model, Recognizer) else {"clips": shape}
+    inputs = {name: torch.empty(1, 1, *sizes, device="meta") for name, sizes in shapes.items()}
     row = torch.zeros(1, dtype=torch.int64)
-    batch = Batch(ids=["0"], indices=row, inputs={"clips": empty}, targets={}, padding=row.bool())
+    batch = Batch(ids=["0"], indices=row, inputs=inputs, targets={}, padding=row.bool())
     names = {name: 0 for name, _ in model.named_modules() if name}
     model.eval().requires_grad_(False)  # the counter cannot follow parameters that are handed to modules
     counter = FlopCounterMode(display=False, custom_mapping=_NORMS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vidflow.models.backbones.frames import FrameBackboneConfig, build_frame_backbone
+from vidflow.models.backbones.resnet import ResNet, ResNetConfig
 from vidflow.models.recognizer import Recognizer, RecognizerConfig, added_parts
 
 
@@ -24,15 +25,20 @@ class FrameRecognizerConfig(RecognizerConfig):
     """BatchNorm keeps its stored statistics in training."""
     partial_bn: bool = False
     """All BatchNorm layers but the first keep their stored statistics and weights."""
+    activation_checkpointing: bool = False
+    """Compute the blocks' activations again in the backward pass: less memory, about a third more time; of ResNets
+    only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.activation_checkpointing and not isinstance(self.backbone, ResNetConfig):
+            raise ValueError(f"activation_checkpointing is for ResNets, not {type(self.backbone).__name__}")
         if not -1 <= self.frozen_stages <= self.backbone.num_stages:
             raise ValueError(f"frozen_stages ({self.frozen_stages}) must lie in [-1, {self.backbone.num_stages}]")
 
     def build_backbone(self, **hooks: Any) -> nn.Module:
         """The backbone with these options; ``hooks`` are the family's modules that mix frames."""
-        return build_frame_backbone(
+        backbone = build_frame_backbone(
             self.backbone,
             in_channels=self.in_channels,
             frozen_stages=self.frozen_stages,
@@ -40,6 +46,10 @@ class FrameRecognizerConfig(RecognizerConfig):
             partial_bn=self.partial_bn,
             **hooks,
         )
+        if self.activation_checkpointing:
+            assert isinstance(backbone, ResNet)
+            backbone.recompute_blocks()
+        return backbone
 
 
 def fold_frames(clips: Tensor, *, channels_last: bool) -> Tensor:

@@ -109,7 +109,7 @@ class OmniSource(ClipRecognizer):
             ValueError: clips of another shape.
         """
         self.check_clips(clips)
-        features = self.backbone(clips.flatten(0, 1)).mean(dim=(2, 3, 4))  # [N, D, T, h, w] -> [N, D]
+        features = self.backbone(self.folded(clips)).mean(dim=(2, 3, 4))  # [N, D, T, h, w] -> [N, D]
         scores = (self.image_head if clips.shape[3] == 1 else self.head)(features)
         return scores.to(torch.promote_types(scores.dtype, torch.float32)).unflatten(0, clips.shape[:2])
 

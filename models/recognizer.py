@@ -74,6 +74,8 @@ def added_parts(model: nn.Module) -> tuple[str, ...]:
 class Recognizer(nn.Module):
     """Classifies clips; a subclass says how views become class scores (``logits``)."""
 
+    input_name: ClassVar[str] = "clips"
+    """What of ``Batch.inputs`` is classified; its first two axes are samples and views."""
     head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
     """Parameters of these names are drawn anew where weights of another set of classes are loaded."""
     fresh_prefixes: tuple[str, ...] = ()
@@ -115,6 +117,10 @@ class Recognizer(nn.Module):
         """
         return tensors
 
+    def input_shapes(self, view: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes of all inputs by name, without B and V, where ``input_name`` has the shape ``view``."""
+        return {self.input_name: view}
+
     def check_clips(self, clips: Tensor) -> None:
         """For ``logits``.
 
@@ -127,7 +133,7 @@ class Recognizer(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Class scores [B, V, K] before softmax or sigmoid."""
-        return self.logits(batch.clips)
+        return self.logits(batch.inputs[self.input_name])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``cls_loss``, a scalar: the mean over samples and views.
@@ -161,7 +167,10 @@ class Recognizer(nn.Module):
     @torch.no_grad()
     def predict(self, batch: Batch) -> ClassPredictions:
         """Probabilities [B, K] of the model as it is; call ``eval()`` first."""
-        scores = in_pieces(self.logits, batch.clips, self.config.max_views)
+        return self.predictions(in_pieces(self.logits, batch.inputs[self.input_name], self.config.max_views))
+
+    def predictions(self, scores: Tensor) -> ClassPredictions:
+        """Class scores [B, V, K] before softmax or sigmoid -> probabilities [B, K], averaged over views."""
         if self.config.average_views == "score":
             scores = scores.mean(dim=1, keepdim=True)
         scores = scores.sigmoid() if self.multi_label else scores.softmax(dim=-1)

@@ -9,13 +9,15 @@ classes.
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidflow.batch import Batch
 from vidflow.models.backbones.resnet import RESNETS, ResNet, ResNetConfig
 from vidflow.models.backbones.resnet3d import ResNet3D, ResNet3DConfig
 from vidflow.models.frame_recognizer import FrameRecognizer
 from vidflow.models.heads.feature import FeatureHead
+from vidflow.models.layers.conv3d import quick_layout
+from vidflow.models.layers.freezing import Freezable
 from vidflow.models.layers.temporal_shift import TemporalShift
 from vidflow.models.necks.tpn import TPN, AuxiliaryHead
 from vidflow.models.recognizer import Recognizer
@@ -76,9 +78,11 @@ class TPNRecognizer(Recognizer):
     )
     option_shapes = FrameRecognizer.option_shapes
 
-    def __init__(self, config: TPNConfig, backbone: nn.Module, channels: int) -> None:
+    def __init__(self, config: TPNConfig, backbone: Freezable, channels: int) -> None:
         super().__init__(config)
         self.backbone = backbone
+        if config.activation_checkpointing:
+            backbone.recompute_blocks()
         self.neck = TPN(channels, width=config.pyramid_width, frames=config.pyramid_frames)
         self.auxiliary = AuxiliaryHead(channels, config.num_classes)
         self.head = FeatureHead(2 * channels, config.num_classes, dropout=config.dropout, init_std=0.01)
@@ -132,7 +136,7 @@ class TPNSlowOnly(TPNRecognizer):
     def features(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """[N, C, T, H, W] -> the last two stages, [N, D, T, 2h, 2w] and [N, 2D, T, h, w]."""
         assert isinstance(self.backbone, ResNet3D)
-        low, high = self.backbone.stages(clips)[-2:]
+        low, high = self.backbone.stages(quick_layout(clips))[-2:]
         return low, high
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

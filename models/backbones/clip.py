@@ -76,7 +76,7 @@ class ImageEncoder(nn.Module):
         x = self.conv1(images)
         cells = x.shape[2:]
         x = x.flatten(2).transpose(1, 2)  # [N, D, h, w] -> [N, h*w, D]
-        x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+        x = torch.cat([self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
         x = self.ln_pre(x + fit_positions(self.positional_embedding, (cells[0], cells[1])).to(x.dtype))
         return self.ln_post(self.transformer(x)[:, 0]) @ self.proj
 

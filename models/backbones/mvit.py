@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidflow.models.layers.attention import Mlp, init_transformer
+from vidflow.models.layers.conv3d import Conv3d, quick_layout
 from vidflow.models.layers.drop_path import DropPath, drop_path_rates
 from vidflow.models.layers.recompute import run_block
 
@@ -40,7 +41,7 @@ class MViTSize:
 
 def pool_tokens(x: Tensor, pool: nn.Module, grid: Grid) -> tuple[Tensor, Grid]:
     """Pool the places of tokens [M, 1 + t*h*w, d]; the class token is left as it is. Also the new grid."""
-    places = pool(x[:, 1:].transpose(1, 2).unflatten(2, grid))  # [M, d, t, h, w]
+    places = pool(quick_layout(x[:, 1:].transpose(1, 2).unflatten(2, grid)))  # [M, d, t, h, w]
     new_grid: Grid = (places.shape[2], places.shape[3], places.shape[4])
     return torch.cat([x[:, :1], places.flatten(2).transpose(1, 2)], dim=1), new_grid
 
@@ -84,8 +85,8 @@ class PooledAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * out_channels)
         self.proj = nn.Linear(out_channels, out_channels)
 
-        def pool(stride: int) -> nn.Conv3d:
-            return nn.Conv3d(d, d, 3, (1, stride, stride), 1, groups=d, bias=False)
+        def pool(stride: int) -> Conv3d:
+            return Conv3d(d, d, 3, (1, stride, stride), 1, groups=d, bias=False)
 
         self.pool_q, self.norm_q = pool(q_stride), nn.LayerNorm(d, eps=1e-6)
         self.pool_k, self.norm_k = pool(kv_stride), nn.LayerNorm(d, eps=1e-6)
@@ -265,7 +266,7 @@ class MViT(nn.Module):
         x, grid = self.patch_embed(clips)
         if hidden is not None and mask_token is not None:
             x = torch.where(hidden[..., None], mask_token.to(x.dtype), x)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         for block in self.blocks:
             x, grid = run_block(block, x, grid, recompute=self.recompute)
         normed: Tensor = self.norm(x)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vidflow.models.layers.conv_norm import conv_norm, init_convs
 from vidflow.models.layers.freezing import Freezable
+from vidflow.models.layers.recompute import run_block
 
 BlockHook = Callable[[int, int, int], nn.Module | None]
 """(stage in 0..3, block in the stage, channels at that place) -> a module called as ``module(features, num_frames)``,
@@ -94,7 +95,9 @@ class Block(nn.Module):
         """[N, C, h, w] -> [N, C', h', w']; every ``num_frames`` rows in a row are one clip."""
         shortcut = x if self.downsample is None else self.downsample(x)
         branch = x if self.before is None else self.before(x, num_frames)
-        y = self.relu(self.residual(branch, num_frames) + shortcut)
+        y = self.residual(branch, num_frames)
+        y += shortcut
+        y = self.relu(y)
         return y if self.after is None else self.after(y, num_frames)
 
 
@@ -174,6 +177,7 @@ class ResNet(Freezable):
         after_block: comes after a block's last ReLU.
     """
 
+    recomputes = True
     layer1: nn.Sequential
     layer2: nn.Sequential
     layer3: nn.Sequential
@@ -229,7 +233,7 @@ class ResNet(Freezable):
         outputs = []
         for stage in self._stages():
             for block in stage:
-                x = block(x, num_frames)
+                x = run_block(block, x, num_frames, recompute=self.recompute)
             outputs.append(x)
         return outputs
 

@@ -14,9 +14,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from vidflow.models.layers.conv3d import Conv3d
 from vidflow.models.layers.factored_conv import FactoredConv3d
 from vidflow.models.layers.freezing import Freezable
 from vidflow.models.layers.non_local import NonLocal, NonLocalMode
+from vidflow.models.layers.recompute import run_block
 from vidflow.models.layers.still import StillBatchNorm3d, StillConv3d
 
 Pair = tuple[int, int]
@@ -109,7 +111,7 @@ def conv3d(
     frames, pixels = kernel
     padding = (frames // 2, pixels // 2, pixels // 2)
     steps = (stride[0], stride[1], stride[1])
-    kind = StillConv3d if config.still else nn.Conv3d
+    kind = StillConv3d if config.still else Conv3d
     return kind(in_channels, out_channels, (frames, pixels, pixels), steps, padding, groups=groups, bias=False)
 
 
@@ -176,6 +178,8 @@ class ResNet3D(Freezable):
         frozen_stages: see ``Freezable``, as ``norm_eval`` and ``norm_frozen``; the stem is the first convolution.
     """
 
+    recomputes = True
+
     def __init__(
         self,
         config: ResNet3DConfig,
@@ -230,7 +234,8 @@ class ResNet3D(Freezable):
 
     def run_stage(self, number: int, x: Tensor) -> Tensor:
         """One stage, and the pooling that may follow the first."""
-        x = self.stage(number)(x)
+        for block in self.stage(number).children():
+            x = run_block(block, x, recompute=self.recompute)
         return x if number != 1 or self.second_pool is None else self.second_pool(x)
 
     def stages(self, clips: Tensor) -> list[Tensor]:

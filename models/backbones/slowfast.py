@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidflow.models.backbones.resnet3d import ResNet3D, ResNet3DConfig, init_convs3d
+from vidflow.models.layers.conv3d import Conv3d
 from vidflow.models.layers.freezing import Freezable
 
 
@@ -74,6 +75,8 @@ class SlowFast(Freezable):
             ``norm_frozen``.
     """
 
+    recomputes = True
+
     def __init__(
         self,
         config: SlowFastConfig,
@@ -103,7 +106,7 @@ class SlowFast(Freezable):
         """From the fast pathway to the slow one: alpha frames to one, twice the channels."""
         config = self.config
         frames = config.fusion_kernel
-        conv = nn.Conv3d(channels, 2 * channels, (frames, 1, 1), (config.alpha, 1, 1), (frames // 2, 0, 0), bias=False)
+        conv = Conv3d(channels, 2 * channels, (frames, 1, 1), (config.alpha, 1, 1), (frames // 2, 0, 0), bias=False)
         if not config.lateral_norm:
             return nn.Sequential(conv)
         return nn.Sequential(conv, nn.BatchNorm3d(2 * channels), nn.ReLU(inplace=True))

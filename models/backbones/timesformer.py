@@ -142,7 +142,7 @@ class TimeSformerBackbone(nn.Module):
                 f"not {T} of {H}x{W}; see the model's options num_frames and image_size"
             )
         x = self.patch_embed(clips.transpose(1, 2).flatten(0, 1))  # [B*T, P, D]
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
         if self.time_embed is not None:
             cls = x.unflatten(0, (B, T))[:, 0, :1]  # the same in all frames
             # [B*T, P, D] -> [B, P, T, D] -> [B, P*T, D]

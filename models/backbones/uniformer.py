@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidflow.models.layers.attention import Mlp, SelfAttention, init_transformer
+from vidflow.models.layers.conv3d import Conv3d
 from vidflow.models.layers.drop_path import DropPath, drop_path_rates
 from vidflow.models.layers.recompute import run_block
 
@@ -38,9 +39,9 @@ class ConvMlp(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Conv3d(channels, hidden, 1)
+        self.fc1 = Conv3d(channels, hidden, 1)
         self.act = nn.GELU()
-        self.fc2 = nn.Conv3d(hidden, channels, 1)
+        self.fc2 = Conv3d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D, T, H, W] -> the same shape."""
@@ -53,11 +54,11 @@ class LocalBlock(nn.Module):
 
     def __init__(self, channels: int, drop_path: float) -> None:
         super().__init__()
-        self.pos_embed = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.pos_embed = Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm1 = nn.BatchNorm3d(channels)
-        self.conv1 = nn.Conv3d(channels, channels, 1)
-        self.attn = nn.Conv3d(channels, channels, 5, padding=2, groups=channels)
-        self.conv2 = nn.Conv3d(channels, channels, 1)
+        self.conv1 = Conv3d(channels, channels, 1)
+        self.attn = Conv3d(channels, channels, 5, padding=2, groups=channels)
+        self.conv2 = Conv3d(channels, channels, 1)
         self.norm2 = nn.BatchNorm3d(channels)
         self.mlp = ConvMlp(channels, 4 * channels)
         self.drop_path = DropPath(drop_path)
@@ -74,7 +75,7 @@ class GlobalBlock(nn.Module):
 
     def __init__(self, channels: int, num_heads: int, drop_path: float) -> None:
         super().__init__()
-        self.pos_embed = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.pos_embed = Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm1 = nn.LayerNorm(channels)
         self.attn = SelfAttention(channels, num_heads)
         self.norm2 = nn.LayerNorm(channels)
@@ -117,9 +118,9 @@ class UniFormer(nn.Module):
         channels = in_channels
         for number, (depth, width) in enumerate(zip(size.depths, size.widths, strict=True), start=1):
             if number == 1:
-                conv = nn.Conv3d(channels, width, (3, 4, 4), (2, 4, 4), (1, 0, 0))
+                conv = Conv3d(channels, width, (3, 4, 4), (2, 4, 4), (1, 0, 0))
             else:
-                conv = nn.Conv3d(channels, width, (1, 2, 2), (1, 2, 2))
+                conv = Conv3d(channels, width, (1, 2, 2), (1, 2, 2))
             heads = width // size.head_channels
             blocks = nn.ModuleList(
                 LocalBlock(width, next(rates)) if number <= 2 else GlobalBlock(width, heads, next(rates))
@@ -136,10 +137,8 @@ class UniFormer(nn.Module):
         x = clips
         for number in range(1, 5):
             x = self.get_submodule(f"patch_embed{number}")(x)
-            # The local stages hold BatchNorm, which must see each batch once.
-            recompute = self.recompute and number > 2
             for block in self.get_submodule(f"blocks{number}").children():
-                x = run_block(block, x, recompute=recompute)
+                x = run_block(block, x, recompute=self.recompute)
         features: Tensor = self.norm(x)
         return features
 

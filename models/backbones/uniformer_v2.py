@@ -104,7 +104,7 @@ class GlobalTransformer(Transformer):
     def clip_features(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """[N*T, L, D] -> [N, D]."""
         num_frames = grid[0]
-        clips = self.temporal_cls_token.to(x.dtype).expand(len(x) // num_frames, -1, -1)
+        clips = self.temporal_cls_token.to(x.dtype).expand(x.shape[0] // num_frames, -1, -1)
         first = len(self.resblocks) - len(self.dec)
         for index, block in enumerate(self.resblocks):
             x = self.run(block, x)
@@ -158,6 +158,6 @@ class UniFormerV2(nn.Module):
         x = self.conv1(clips)
         T, h, w = x.shape[2:]
         x = x.permute(0, 2, 3, 4, 1).reshape(-1, h * w, x.shape[1])  # [N, D, T, h, w] -> [N*T, h*w, D]
-        x = torch.cat([self.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+        x = torch.cat([self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
         x = self.ln_pre(x + fit_positions(self.positional_embedding, (h, w)).to(x.dtype))
         return self.transformer.clip_features(x, (T, h, w))

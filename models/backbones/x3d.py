@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from vidflow.models.backbones.resnet3d import init_convs3d
+from vidflow.models.layers.conv3d import Conv3d
 from vidflow.models.layers.freezing import Freezable
+from vidflow.models.layers.recompute import run_block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = squeezed_channels(channels)
-        self.fc1, self.fc2 = nn.Conv3d(channels, inner, 1), nn.Conv3d(inner, channels, 1)
+        self.fc1, self.fc2 = Conv3d(channels, inner, 1), Conv3d(inner, channels, 1)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,15 +80,15 @@ class X3DBlock(nn.Module):
 
     def __init__(self, in_channels: int, inner: int, out_channels: int, *, stride: int, excited: bool) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv3d(in_channels, inner, 1, bias=False), nn.BatchNorm3d(inner)
-        self.conv2 = nn.Conv3d(inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False)
+        self.conv1, self.bn1 = Conv3d(in_channels, inner, 1, bias=False), nn.BatchNorm3d(inner)
+        self.conv2 = Conv3d(inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False)
         self.bn2 = nn.BatchNorm3d(inner)
         self.excitation = SqueezeExcitation(inner) if excited else nn.Identity()
-        self.conv3, self.bn3 = nn.Conv3d(inner, out_channels, 1, bias=False), nn.BatchNorm3d(out_channels)
+        self.conv3, self.bn3 = Conv3d(inner, out_channels, 1, bias=False), nn.BatchNorm3d(out_channels)
         self.relu, self.swish = nn.ReLU(inplace=True), nn.SiLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
-            shortcut = nn.Conv3d(in_channels, out_channels, 1, (1, stride, stride), bias=False)
+            shortcut = Conv3d(in_channels, out_channels, 1, (1, stride, stride), bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(out_channels))
         # The block starts as its shortcut (arXiv:1706.02677, section 5.1).
         nn.init.zeros_(self.bn3.weight)
@@ -108,6 +110,8 @@ class X3D(Freezable):
         frozen_stages: see ``Freezable``, as ``norm_eval`` and ``norm_frozen``.
     """
 
+    recomputes = True
+
     def __init__(
         self,
         config: X3DConfig,
@@ -119,8 +123,8 @@ class X3D(Freezable):
     ) -> None:
         super().__init__(frozen_stages=frozen_stages, norm_eval=norm_eval, norm_frozen=norm_frozen)
         width, frames = config.width, config.stem_frames
-        self.conv1_s = nn.Conv3d(in_channels, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        self.conv1_t = nn.Conv3d(width, width, (frames, 1, 1), padding=(frames // 2, 0, 0), groups=width, bias=False)
+        self.conv1_s = Conv3d(in_channels, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.conv1_t = Conv3d(width, width, (frames, 1, 1), padding=(frames // 2, 0, 0), groups=width, bias=False)
         self.bn1, self.relu = nn.BatchNorm3d(width), nn.ReLU(inplace=True)
         channels = width
         for stage, num_blocks in enumerate(config.blocks):
@@ -131,7 +135,7 @@ class X3D(Freezable):
                 channels = outer
             self.add_module(f"layer{stage + 1}", blocks)
         self.out_channels = config.out_channels
-        self.conv5, self.bn5 = nn.Conv3d(channels, self.out_channels, 1, bias=False), nn.BatchNorm3d(self.out_channels)
+        self.conv5, self.bn5 = Conv3d(channels, self.out_channels, 1, bias=False), nn.BatchNorm3d(self.out_channels)
         init_convs3d(self)
         self.freeze()
 
@@ -146,5 +150,6 @@ class X3D(Freezable):
         """[N, C, T, H, W] -> [N, ``out_channels``, T, h, w]."""
         x = self.relu(self.bn1(self.conv1_t(self.conv1_s(clips))))
         for stage in self._stages():
-            x = stage(x)
+            for block in stage.children():
+                x = run_block(block, x, recompute=self.recompute)
         return self.relu(self.bn5(self.conv5(x)))

@@ -57,6 +57,13 @@ class SelfAttention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Weighted values [B, H, N, d]."""
         dropout = self.dropout if self.training else 0.0
+        learns = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+        if learns and q.device.type == "cpu" and not dropout:
+            # Torch's kernel for CPUs has no gradient of the bias, and what takes its place looks for rows that see
+            # nothing, which costs more than it does here.
+            scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+            scores += bias
+            return scores.softmax(dim=-1) @ v
         return functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=dropout)
 
     def join(self, values: Tensor) -> Tensor:

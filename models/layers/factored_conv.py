@@ -5,6 +5,8 @@ Source: "A Closer Look at Spatiotemporal Convolutions for Action Recognition" (a
 
 from torch import Tensor, nn
 
+from vidflow.models.layers.conv3d import Conv3d
+
 
 def inner_channels(in_channels: int, out_channels: int, frames: int, pixels: int) -> int:
     """Channels between the two, so that both together have as many weights as the whole convolution.
@@ -29,7 +31,7 @@ class FactoredConv3d(nn.Module):
         super().__init__()
         frames, pixels = kernel
         inner = inner_channels(in_channels, out_channels, 3, pixels)
-        self.spatial = nn.Conv3d(
+        self.spatial = Conv3d(
             in_channels,
             inner,
             (1, pixels, pixels),
@@ -39,9 +41,7 @@ class FactoredConv3d(nn.Module):
         )
         self.norm = nn.BatchNorm3d(inner)
         self.relu = nn.ReLU(inplace=True)
-        self.temporal = nn.Conv3d(
-            inner, out_channels, (frames, 1, 1), (stride[0], 1, 1), (frames // 2, 0, 0), bias=False
-        )
+        self.temporal = Conv3d(inner, out_channels, (frames, 1, 1), (stride[0], 1, 1), (frames // 2, 0, 0), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.temporal(self.relu(self.norm(self.spatial(x))))

@@ -1,6 +1,6 @@
 """Parts of a backbone that training leaves as they are: frozen stages, frozen BatchNorm, partial BatchNorm."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,6 +20,9 @@ class Freezable(nn.Module):
             (arXiv:1608.00859, section 3.3).
     """
 
+    recomputes: ClassVar[bool] = False
+    """Whether the backbone's blocks heed ``recompute``."""
+
     def __init__(
         self,
         *,
@@ -31,6 +34,7 @@ class Freezable(nn.Module):
         super().__init__()
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval or norm_frozen
         self.norm_frozen, self.partial_bn = norm_frozen, partial_bn
+        self.recompute = False
 
     def parts(self) -> list[list[nn.Module]]:
         """The modules of the stem, then those of each stage."""
@@ -50,6 +54,18 @@ class Freezable(nn.Module):
         if self.norm_frozen or self.partial_bn:
             for norm in self._norms()[0 if self.norm_frozen else 1 :]:
                 norm.requires_grad_(False)
+
+    def recompute_blocks(self) -> None:
+        """Compute the activations of each block of the stages again in the backward pass.
+
+        Raises:
+            ValueError: the backbone cannot.
+        """
+        if not self.recomputes:
+            raise ValueError(f"activation_checkpointing is not for {type(self).__name__}")
+        for module in self.modules():
+            if isinstance(module, Freezable):
+                module.recompute = True
 
     def _fixed(self) -> list[nn.Module]:
         return [module for part in self.parts()[: self.frozen_stages + 1] for module in part]

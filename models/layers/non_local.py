@@ -11,6 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidflow.models.layers.conv3d import Conv3d
+
 NonLocalMode = Literal["gaussian", "embedded_gaussian", "dot_product"]
 
 
@@ -30,10 +32,10 @@ class NonLocal(nn.Module):
             raise ValueError(f"mode ({mode!r}) must be 'gaussian', 'embedded_gaussian' or 'dot_product'")
         inner = channels // 2
         self.mode, self.scale, self.inner = mode, scale, inner
-        self.g = nn.Conv3d(channels, inner, 1)
-        self.theta = None if mode == "gaussian" else nn.Conv3d(channels, inner, 1)
-        self.phi = None if mode == "gaussian" else nn.Conv3d(channels, inner, 1)
-        self.out = nn.Conv3d(inner, channels, 1, bias=False)
+        self.g = Conv3d(channels, inner, 1)
+        self.theta = None if mode == "gaussian" else Conv3d(channels, inner, 1)
+        self.phi = None if mode == "gaussian" else Conv3d(channels, inner, 1)
+        self.out = Conv3d(inner, channels, 1, bias=False)
         self.norm = nn.BatchNorm3d(channels)
         self.pool = nn.MaxPool3d((1, 2, 2)) if subsample else nn.Identity()
         self.reset_parameters()

@@ -10,8 +10,10 @@ Shapes: N clips, C channels, T frames, h x w cells of the feature map.
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidflow.models.layers.conv3d import Conv3d
 
-class StillConv3d(nn.Conv3d):
+
+class StillConv3d(Conv3d):
     """A convolution without bias; on one frame its kernel is summed over time."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ Shapes: N clips, C channels, T frames, h x w cells of the feature map.
 import torch
 from torch import Tensor, nn
 
+from vidflow.models.layers.conv3d import Conv3d
+
 GROUPS = 32
 
 
@@ -19,7 +21,7 @@ def conv_norm_relu(
     """Convolution of (frames, pixels) without bias, padded to keep the size, BatchNorm and ReLU."""
     frames, pixels = kernel
     padding = (frames // 2, pixels // 2, pixels // 2)
-    conv = nn.Conv3d(
+    conv = Conv3d(
         in_channels, out_channels, (frames, pixels, pixels), (1, stride, stride), padding, groups=groups, bias=False
     )
     return nn.Sequential(conv, nn.BatchNorm3d(out_channels), nn.ReLU(inplace=True))
@@ -27,7 +29,7 @@ def conv_norm_relu(
 
 def temporal_modulation(in_channels: int, out_channels: int, frames: int) -> nn.Sequential:
     """[N, C, T, h, w] -> [N, C', T / frames, h, w], rounded up."""
-    conv = nn.Conv3d(in_channels, out_channels, (3, 1, 1), padding=(1, 0, 0), groups=GROUPS, bias=False)
+    conv = Conv3d(in_channels, out_channels, (3, 1, 1), padding=(1, 0, 0), groups=GROUPS, bias=False)
     return nn.Sequential(conv, nn.MaxPool3d((frames, 1, 1), ceil_mode=True))
 
 
@@ -60,7 +62,7 @@ class TPN(nn.Module):
         self.spatial = conv_norm_relu(channels, 2 * channels, (1, 3), stride=2)
         self.temporal = nn.ModuleList(temporal_modulation(2 * channels, width, frames) for _ in range(2))
         self.downward = LevelFusion(width, 2, 2 * channels)
-        self.up = nn.Conv3d(width, width, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.up = Conv3d(width, width, (3, 1, 1), padding=(1, 0, 0), bias=False)
         self.upward = LevelFusion(width, 2, 2 * channels)
         self.fusion = conv_norm_relu(4 * channels, 2 * channels)
         init_tpn(self)

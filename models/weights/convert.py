@@ -31,8 +31,8 @@ class ConvertReport:
     """None: a backbone without a head, whose model was not named."""
     candidates: tuple[str, ...]
     """Models whose backbone it fits, where there is no head to tell them apart."""
-    options: dict[str, int]
-    """Options of the model that the tensors' shapes tell, such as the number of classes."""
+    options: dict[str, Any]
+    """Options of the model that the tensors tell, such as the number of classes."""
     num_tensors: int
     left_out: tuple[str, ...]
     """Tensors of parts that the model does not have, such as a classifier of images."""
@@ -44,24 +44,27 @@ class ConvertReport:
         return asdict(self)
 
 
-def told_options(entry: Entry, checkpoint: Checkpoint) -> dict[str, int]:
-    """Options of a variant that the shapes of a file's tensors tell."""
+def told_options(entry: Entry, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Options of a variant that a file's tensors tell, most of them by their shapes."""
     shapes: dict[str, tuple[str, int]] = getattr(entry.model, "option_shapes", {})
     own = {parameter for parameter, _ in shapes.values()}
     names = translate(list(checkpoint.tensors), own, getattr(entry.model, "foreign_keys", ()))
     found = {target: checkpoint.tensors[name] for name, target in names.items() if target in own}
     known = {field.name for field in fields(entry.config)}
-    return {
+    options: dict[str, Any] = {
         option: found[parameter].shape[axis]
         for option, (parameter, axis) in shapes.items()
         if option in known and parameter in found and found[parameter].ndim > axis
     }
+    if told := getattr(entry.model, "tensor_options", None):
+        options |= told({target: checkpoint.tensors[name] for name, target in names.items()})
+    return options
 
 
-def build_for(name: str, checkpoint: Checkpoint) -> tuple[nn.Module, dict[str, int]]:
+def build_for(name: str, checkpoint: Checkpoint) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a name, without memory, with the options that a file tells."""
     entry = MODELS[name]
-    options: dict[str, Any] = told_options(entry, checkpoint)
+    options = told_options(entry, checkpoint)
     with torch.device("meta"):
         return build_model(name, **({"num_classes": entry.config.num_classes} | options)), options
 
@@ -156,7 +159,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 
 
 def _deployed(
-    name: str, tensors: dict[str, Tensor], report: LoadReport, options: dict[str, int]
+    name: str, tensors: dict[str, Tensor], report: LoadReport, options: dict[str, Any]
 ) -> tuple[dict[str, Tensor], str]:
     """A model's tensors with their branches joined, and the name of the model that they are now.
 

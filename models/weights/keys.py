@@ -46,6 +46,14 @@ NON_LOCAL_KEYS: Keys = (
     (r"backbone\.(layer\d\.\d+)\.non_local_block\.conv_out\.bn\.(\w+)", r"backbone.\1.after.norm.\2"),
 )
 
+# MMAction2's ResNet of sound: a convolution along time and one along frequency, each with its BatchNorm.
+RESNET_AUDIO_KEYS: Keys = tuple(
+    (rf"backbone\.({place})\.conv\.conv_{number}\.{theirs}\.(\w+)", rf"backbone.\1.{axis}{ours}.\2")
+    for place in ("conv1", r"layer\d\.\d+\.conv2")
+    for number, axis in ((1, "time"), (2, "frequency"))
+    for theirs, ours in (("conv", ""), ("bn", "_bn"))
+)
+
 RESNET_3D_KEYS: Keys = (
     # R(2+1)D: a convolution in space and one in time.
     (r"backbone\.conv1\.conv\.conv_s\.(\w+)", r"backbone.conv1.spatial.\1"),

@@ -162,13 +162,9 @@ def foreign_parts(model: nn.Module, checkpoint: Checkpoint, unexpected: tuple[st
     """
     own = model.state_dict()
     names = translate(list(unexpected), set(own), getattr(model, "foreign_keys", ()))
-    foreign = set()
-    for name, candidate in names.items():
-        bare = candidate.removeprefix(_BACKBONE)
-        parts = {bare.split(".")[0] + ".", _BACKBONE + bare.split(".")[0] + "."}
-        if not any(known.startswith(tuple(parts)) for known in own):
-            foreign.add(name)
-    return foreign
+    parts = {known.removeprefix(_BACKBONE).split(".")[0] for known in own if "." in known.removeprefix(_BACKBONE)}
+    parts |= {known.split(".")[0] for known in own if "." in known}
+    return {name for name, candidate in names.items() if candidate.removeprefix(_BACKBONE).split(".")[0] not in parts}
 
 
 def load_weights(

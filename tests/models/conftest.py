@@ -99,7 +99,7 @@ class Reference:
         assert list(output.shape) == expected["shape"]
         tolerance = (2e-5 if self.values.get("dtype") == "float64" else 1e-3) * max(1.0, expected["std"])
         values = torch.tensor(expected["values"], dtype=torch.float64)
-        assert len(values) > 100
+        assert len(values) > 50  # of the smallest set of classes, HMDB51
         torch.testing.assert_close(output.double().flatten()[:: expected["stride"]], values, rtol=0, atol=tolerance)
         assert abs(output.double().mean().item() - expected["mean"]) < tolerance
 

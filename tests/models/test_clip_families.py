@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vidflow.errors import ConfigError
@@ -108,24 +107,20 @@ def test_bfloat16_autocast_trains_with_a_loss_in_float32(case):
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
 
-class Scores(nn.Module):
-    """A model as the function from clips to scores."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips):
-        return self.model.logits(clips)
-
-
 @pytest.mark.slow
-@torch.no_grad()
-def test_an_exported_model_gives_the_same_scores(case):
-    model, batch = case
-    scores, clips = Scores(model.eval()), batch(2).clips
-    exported = torch.export.export(scores, (clips,)).module()
-    torch.testing.assert_close(exported(clips), scores(clips), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("name", ["slowonly-tiny", "x3d-tiny"])
+def test_a_compiled_model_gives_the_same_scores_and_gradients(name, make_batch):
+    frames, size = SMALL[name]
+    torch.manual_seed(0)
+    model, batch = build(name).eval(), make_batch(2, frames=frames, size=size)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(batch), model(batch), rtol=1e-4, atol=1e-5)
+    compiled(batch).sum().backward()
+    got = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    model(batch).sum().backward()
+    for ours, expected in zip(got, model.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected.grad, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["i3d-tiny", "slowonly-tiny", "x3d-tiny", "slowfast-tiny"])

@@ -1,60 +1,19 @@
 """What every 2D family and backbone must do: learn, keep samples apart, refuse what it was not made for."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
+from tests.support.small_models import FRAME_MODELS
 from vidflow.errors import ConfigError
 from vidflow.models import build_model
-from vidflow.models.backbones.densenet import DenseNetConfig
-from vidflow.models.backbones.mobilenet_v2 import MobileNetV2Config
-from vidflow.models.backbones.mobileone import MobileOneConfig
-from vidflow.models.backbones.resnet import ResNetConfig
-from vidflow.models.backbones.swin2d import Swin2DConfig
-from vidflow.models.frame_recognizer import FrameRecognizerConfig
-from vidflow.models.tanet import TANet, TANetConfig
-from vidflow.models.tin import TIN, TINConfig
-from vidflow.models.tsm import TSM, TSMConfig
-from vidflow.models.tsn import TSN
-
-BOTTLENECKS = ResNetConfig(block="bottleneck", blocks=(1, 3, 1, 1), width=16, stem="3x3")
-NARROW_ONE = MobileOneConfig(
-    widths=(1.0, 1.0, 1.0, 1.0), channels=(16, 16, 32, 32), blocks=(1, 2, 2, 1), branches=2, gated=(0, 0, 1, 1)
-)
-NARROW_V2 = MobileNetV2Config(stages=((1, 8, 1, 1), (6, 12, 2, 2), (6, 16, 2, 2)), stem_channels=16, out_channels=64)
-NARROW_SWIN = Swin2DConfig(width=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=2)
-SHARED = {"num_classes": 3, "dropout": 0.0}
-# Small networks with every kind of layer that the published ones have.
-SMALL: dict[str, Callable[[], nn.Module]] = {
-    "tin": lambda: build_model("tin-tiny", **SHARED),
-    "tin of bottlenecks": lambda: TIN(TINConfig(backbone=BOTTLENECKS, num_frames=8, **SHARED)),
-    "trn": lambda: build_model("trn-tiny", **SHARED),
-    "tanet": lambda: build_model("tanet-tiny", **SHARED),
-    "tanet of bottlenecks": lambda: TANet(TANetConfig(backbone=BOTTLENECKS, num_frames=8, **SHARED)),
-    **{
-        f"tsm with non-local blocks, {mode}": partial(
-            lambda mode: TSM(TSMConfig(backbone=BOTTLENECKS, non_local=mode, **SHARED)), mode
-        )
-        for mode in ("gaussian", "embedded_gaussian", "dot_product")
-    },
-    "tsm of MobileNetV2": lambda: TSM(TSMConfig(backbone=NARROW_V2, **SHARED)),
-    "tsm of MobileOne": lambda: TSM(TSMConfig(backbone=NARROW_ONE, **SHARED)),
-    "tsn of MobileOne": lambda: TSN(FrameRecognizerConfig(backbone=NARROW_ONE, **SHARED)),
-    "tsn of DenseNet": lambda: TSN(
-        FrameRecognizerConfig(backbone=DenseNetConfig(growth=8, blocks=(2, 2, 2, 2), stem_channels=16), **SHARED)
-    ),
-    "tsn of Swin": lambda: TSN(FrameRecognizerConfig(backbone=NARROW_SWIN, **SHARED)),
-}
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=FRAME_MODELS)
 def model(request):
     torch.manual_seed(0)
-    return SMALL[request.param]()
+    return FRAME_MODELS[request.param]()
 
 
 def frames_of(model):
@@ -151,24 +110,3 @@ def test_relations_are_the_same_in_every_evaluation_and_drawn_anew_in_training(m
         torch.testing.assert_close(model(batch), model(batch), rtol=0, atol=0)
         trained = [model.train()(batch) for _ in range(6)]
     assert any(not torch.equal(trained[0], other) for other in trained[1:])
-
-
-class Logits(nn.Module):
-    """A recognizer seen as the function from clips to scores."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips):
-        return self.model.logits(clips)
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_exported_and_traced_models_give_the_same_scores(model, make_batch):
-    function = Logits(model.eval())
-    example, other = (make_batch(1, frames=frames_of(model), size=64, seed=seed).clips for seed in (1, 2))
-    exported = torch.export.export(function, (example,)).module()
-    torch.testing.assert_close(exported(other), function(other))
-    torch.testing.assert_close(torch.jit.trace(function, (example,))(other), function(other))

@@ -96,3 +96,15 @@ def test_recomputation_runs_a_block_twice_in_training():
     with torch.no_grad():
         run_block(block, x, recompute=True)
     assert len(calls) == 3
+
+
+def test_a_bias_that_learns_gives_the_same_values_as_one_that_does_not():
+    torch.manual_seed(0)
+    attention = SelfAttention(8, 2).double()
+    x, bias = torch.randn(3, 5, 8, dtype=torch.float64), torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    bias[..., 2] = float("-inf")
+    with torch.no_grad():
+        expected = attention(x, bias)
+    learnt = bias.clone().requires_grad_()
+    torch.testing.assert_close(attention(x, learnt), expected)
+    assert torch.autograd.gradcheck(lambda b: attention(x, b), bias.nan_to_num(neginf=0).requires_grad_())

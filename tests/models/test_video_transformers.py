@@ -179,23 +179,6 @@ def test_half_precision_gives_about_the_same_scores(autocast, case):
 
 
 @torch.inference_mode()
-def test_an_exported_program_gives_the_same_scores(case):
-    model, batch = case
-
-    class Logits(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, clips):
-            return self.model.logits(clips)
-
-    clips = batch(2).clips
-    program = torch.export.export(Logits().eval(), (clips,))
-    torch.testing.assert_close(program.module()(clips), model.logits(clips), rtol=1e-4, atol=1e-5)
-
-
-@torch.inference_mode()
 def test_channels_last_gives_the_same_scores(case):
     model, batch = case
     clips = batch(2).clips

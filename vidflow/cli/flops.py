@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from vidflow.config.any_pipeline import Pipeline
     from vidflow.config.pipeline import ClipPipeline
 
 
@@ -21,6 +24,34 @@ def view_shape(pipeline: "ClipPipeline") -> tuple[int, int, int, int]:
         raise ConfigError(f"sampling kind {pipeline.sampling.kind!r} does not tell the frames of a view; give --frames")
     channels = 2 * pipeline.flow_length if pipeline.modality == "flow" else 3
     return (channels, frames, *pipeline.size)
+
+
+def input_shape(model: "nn.Module", pipeline: "Pipeline") -> tuple[int, ...]:
+    """Of one view that a pipeline gives a model: [M, T, K, C] of skeletons, [C, T, F] of sound, [C, T, H, W] of clips.
+
+    Of frames beside heatmaps it is that of the frames.
+
+    Raises:
+        ConfigError: the pipeline does not tell it.
+    """
+    from vidflow.config.audio import AudioPipeline
+    from vidflow.config.pipeline import ClipPipeline
+    from vidflow.config.rgb_pose import RGBPosePipeline
+    from vidflow.config.skeleton import SkeletonPipeline
+    from vidflow.errors import ConfigError
+    from vidflow.models.skeleton_recognizer import SkeletonRecognizer
+
+    if isinstance(pipeline, ClipPipeline):
+        return view_shape(pipeline)
+    if isinstance(pipeline, AudioPipeline):
+        return (1, pipeline.length, pipeline.mel.num_mels)
+    frames = getattr(getattr(pipeline, "sampling", None), "length", None)
+    if not isinstance(pipeline, SkeletonPipeline | RGBPosePipeline) or frames is None:
+        raise ConfigError(f"a pipeline of kind {pipeline.kind!r} does not tell the size of a view")
+    config: Any = model.config
+    if isinstance(model, SkeletonRecognizer) and isinstance(pipeline, SkeletonPipeline):
+        return (pipeline.num_people, frames, model.layout.num_keypoints, config.in_channels)
+    return (config.in_channels, frames, *pipeline.size)
 
 
 def flops(
@@ -47,14 +78,21 @@ def flops(
     from vidflow.zoo.entries import zoo_entries
 
     config = load_config(file, set_ or [])
-    published = next((e for e in zoo_entries() if e.config == config.name and len(e.input) == 4), None)
-    channels, own_frames, height, width = published.input if published else view_shape(config.data.test_pipeline)
-    shape = (channels, frames or own_frames, size or height, size or width)
+    published = next((e for e in zoo_entries() if e.config == config.name and e.input), None)
     if config.model.num_classes is None:
         raise ConfigError(f"{file}: model.num_classes is the data set's; give --set model.num_classes=NUMBER")
     options: dict[str, Any] = config.model.options
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=config.model.num_classes, **options)
+    own = published.input if published else input_shape(model, config.data.test_pipeline)
+    name = getattr(model, "input_name", "clips")
+    if name in ("skeletons", "mel"):
+        if size:
+            raise ConfigError(f"--size {size}: {name} have no pixels; leave it out")
+        axes = "people, frames, keypoints, coordinates" if name == "skeletons" else "channels, frames, bands"
+        shape = (own[0], frames or own[1], *own[2:])
+    else:
+        axes, shape = "channels, frames, pixels", (own[0], frames or own[1], size or own[2], size or own[3])
     try:
         count = count_macs(model, shape)
     except (ValueError, RuntimeError) as error:
@@ -84,6 +122,6 @@ def flops(
             table.add_row(name, f"{macs / 1e9:.3f}", f"{macs / count.total:.1%}")
     out.print(table)
     print_line(f"{config.model.name}: {count.total / 1e9:.3f} G multiply-adds, {params:,} parameters")
-    print_line(f"for one view of {' x '.join(map(str, shape))} (channels, frames, pixels)")
+    print_line(f"for one view of {' x '.join(map(str, shape))} ({axes})")
     if reference:
         print_line(f"published: {reference:g} G, {count.total / 1e9 / reference - 1:+.2%}")

@@ -26,7 +26,11 @@ def _details(entry: "ZooEntry", shipped: bool) -> list[str]:
     if entry.flops_g is not None:
         lines.append(f"published multiply-adds of one view: {entry.flops_g:g} G")
     if entry.gmacs is not None:
-        shape = f" of {' x '.join(map(str, entry.input))} (channels, frames, pixels)" if entry.input else ""
+        graph = entry.task == "skeleton" and entry.input[-1:] == (3,)
+        axes = "people, frames, keypoints, coordinates" if graph else "channels, frames, pixels"
+        if len(entry.input) == 3:
+            axes = "channels, frames, bands"
+        shape = f" of {' x '.join(map(str, entry.input))} ({axes})" if entry.input else ""
         lines.append(f"counted multiply-adds: {entry.gmacs:.2f} G for one view{shape}")
     lines.append(f"source: {SOURCE}")
     lines.append(

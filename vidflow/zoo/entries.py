@@ -1,9 +1,9 @@
 """Reading the table of published models that comes with vidflow.
 
 Source: the model zoo of MMAction2 1.2.0 (configs/*/*/metafile.yml and README.md) for accuracy, test protocol and
-published FLOPs, which are multiply-adds of one view. ``params`` and ``gmacs`` are exact: counted with its own models,
-the latter by fvcore, whose rules ``vidflow.models.flops`` repeats. A row of its README that only repeats another
-model's numbers is left out (tsm r101 on Kinetics-400).
+published FLOPs, which are multiply-adds of one view, and projects/*/README.md for CTR-GCN and MS-G3D. ``params`` and
+``gmacs`` are exact: counted with its own models, the latter by fvcore, whose rules ``vidflow.models.flops`` repeats. A
+row of its README that only repeats another model's numbers is left out (tsm r101 on Kinetics-400).
 """
 
 import csv
@@ -30,7 +30,8 @@ class ZooEntry:
     gmacs: float | None
     """The same, counted."""
     input: tuple[int, ...]
-    """Shape of one view [C, T, H, W] to which ``gmacs`` belongs; empty where it is not counted."""
+    """Shape of one view to which ``gmacs`` belongs: [C, T, H, W] of clips, [M, T, K, C] of skeletons, [C, T, F] of
+    sound; empty where it is not counted."""
     metrics: dict[str, float]
     """As published, in the unit of its benchmark (accuracies in percent)."""
     test: str
@@ -41,17 +42,22 @@ class ZooEntry:
         return {**self.__dict__, "input": list(self.input), "source": SOURCE}
 
 
-def _clip_shape(text: str) -> tuple[int, ...]:
-    """``1xTx3xHxW`` of 2D models and ``1x1x3xTxHxW`` of 3D ones -> (C, T, H, W); of other inputs as it is.
+def _view_shape(text: str) -> tuple[int, ...]:
+    """``1xTx3xHxW`` of 2D models and ``1x1x3xTxHxW`` of 3D ones -> (C, T, H, W), ``1x1xMxTxKxC`` -> (M, T, K, C),
+    ``1x1x1xTxF`` -> (1, T, F); of other inputs as it is.
 
-    >>> _clip_shape("1x8x3x224x224"), _clip_shape("1x1x3x32x256x256")
-    ((3, 8, 224, 224), (3, 32, 256, 256))
+    >>> _view_shape("1x8x3x224x224"), _view_shape("1x1x3x32x256x256"), _view_shape("1x1x2x100x17x3")
+    ((3, 8, 224, 224), (3, 32, 256, 256), (2, 100, 17, 3))
+    >>> _view_shape("1x1x1x128x80")
+    (1, 128, 80)
     """
     if not text:
         return ()
     sizes = tuple(int(part) for part in text.split("x"))
     if len(sizes) == 5:
         _, frames, channels, height, width = sizes
+        if channels == 1:
+            return channels, height, width
         return channels, frames, height, width
     return sizes[2:] if len(sizes) == 6 else sizes
 
@@ -72,7 +78,7 @@ def zoo_entries() -> list[ZooEntry]:
             params=int(row["params"]),
             flops_g=float(row["flops_g"]) if row["flops_g"] else None,
             gmacs=float(row["gmacs"]) if row["gmacs"] else None,
-            input=_clip_shape(row["input"]) if row["task"] == "recognition" else (),
+            input=_view_shape(row["input"]) if row["task"] in ("recognition", "skeleton") else (),
             metrics=_metrics(row["metrics"]),
             test=row["test"],
         )

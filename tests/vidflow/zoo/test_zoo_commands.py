@@ -46,6 +46,10 @@ def test_one_model_is_shown_in_full():
         (("zoo", "--task", "cooking"), "--task cooking: there are recognition, detection"),
         (("zoo", "--dataset", "Imagenet"), "--dataset Imagenet: there are Kinetics-400"),
         (("zoo", TSM, "--task", "recognition"), "leave --task and --dataset out"),
+        (
+            ("flops", "stgcn_8xb16-joint-u100-80e_ntu60-xsub-keypoint-2d", "--size", "64"),
+            "--size 64: skeletons have no pixels",
+        ),
         (("flops", "no-such-config"), "no config 'no-such-config'"),
         (("flops", "tsm-small"), "--set model.num_classes=NUMBER"),
         (("flops", "tin_imagenet-pretrained-r50_8xb6-1x1x8-40e_sthv2-rgb", "--frames", "6"), "made for clips of 8"),
@@ -67,6 +71,17 @@ def test_any_other_config_is_counted_at_the_size_of_its_test():
     report = json.loads(run("flops", "tsm-small", "--set", "model.num_classes=4", "--json"))
     assert report["input"] == [3, 4, 96, 128]
     assert report["published_gmacs"] is None
+
+
+def test_a_graph_network_is_counted_for_its_skeletons():
+    name = "stgcnpp_8xb16-joint-u100-80e_ntu60-xsub-keypoint-3d"
+    report = json.loads(run("flops", name, "--json"))
+    assert (report["input"], report["params"]) == ([2, 100, 25, 3], 1_403_144)
+    assert report["macs"] / 1e9 == pytest.approx(report["published_gmacs"], rel=1e-3)
+    assert "2 x 50 x 25 x 3 (people, frames, keypoints, coordinates)" in run("flops", name, "--frames", "50")
+    assert "2 x 100 x 25 x 3 (people, frames, keypoints, coordinates)" in run("zoo", name)
+    ours = json.loads(run("flops", "ctrgcn_8xb16-joint-u100-80e_ntu60-xsub-keypoint-2d", "--json"))
+    assert (ours["input"], ours["published_gmacs"]) == ([2, 100, 17, 3], None)
 
 
 def test_frames_and_size_can_be_chosen():
