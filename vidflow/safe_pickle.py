@@ -14,6 +14,7 @@ nowhere else:
 """
 
 import collections
+import io
 import pickle
 import re
 import tarfile
@@ -90,6 +91,27 @@ def _latin1(text: object, encoding: object) -> bytes:
     return text.encode("latin1")
 
 
+def _pickle_module() -> Any:
+    """What ``torch.load`` takes for ``pickle``."""
+    return types.SimpleNamespace(
+        __name__="vidflow.safe_pickle",
+        Unpickler=SafeUnpickler,
+        load=lambda file, **options: SafeUnpickler(file, **options).load(),
+    )
+
+
+def _storage_from_bytes(data: object) -> object:
+    """The numbers of a tensor that was pickled without ``torch.save``: a file of the older format within the pickle."""
+    import torch
+
+    if not isinstance(data, bytes) or data.startswith(_ZIP_START) or tarfile.is_tarfile(io.BytesIO(data)):
+        raise _RefusedError("torch.storage._load_from_bytes of something else than a tensor's numbers")
+    found = torch.load(io.BytesIO(data), map_location="cpu", pickle_module=_pickle_module(), weights_only=False)
+    if not isinstance(found, torch.storage.TypedStorage):
+        raise _RefusedError(f"torch.storage._load_from_bytes of a {type(found).__name__}")
+    return found
+
+
 def _inert_getattr(owner: object, name: object) -> type[Inert]:
     if not (isinstance(owner, type) and issubclass(owner, Inert)):
         raise _RefusedError("builtins.getattr")
@@ -100,6 +122,7 @@ def _inert_class(module: str, name: str) -> type[Inert]:
     return type(name.rpartition(".")[2], (Inert,), {"__module__": module})
 
 
+_ZIP_START = b"PK\x03\x04"
 _NUMPY: dict[str, object] = {"_reconstruct": _reconstruct, "scalar": _scalar, "_frombuffer": _frombuffer}
 _BUILTINS: tuple[type, ...] = (set, frozenset, list, dict, tuple, bytearray, complex, slice, int, float, bool)
 # Dotted name -> what it becomes. Python 2's and NumPy 1's names of the same things are in MODULES.
@@ -109,6 +132,7 @@ ADMITTED: dict[str, object] = {
     "collections.defaultdict": collections.defaultdict,
     "_codecs.encode": _latin1,
     "builtins.getattr": _inert_getattr,
+    "torch.storage._load_from_bytes": _storage_from_bytes,
     "numpy.ndarray": _ArrayType,
     "numpy.dtype": _dtype,
     **{f"numpy.multiarray.{name}": value for name, value in _NUMPY.items()},
@@ -203,7 +227,9 @@ def _read(where: str, error: type[VidflowError], advice: str, read: Callable[[],
 
 
 def load(source: str | Path | BinaryIO, *, where: str | None = None, error: type[VidflowError] = DataError) -> object:
-    """The content of a pickle: containers, numbers, strings and NumPy arrays (Python 2's too, with latin-1 strings).
+    """The content of a pickle: containers, numbers, strings, NumPy arrays and torch tensors.
+
+    Strings of Python 2 are read as latin-1.
 
     Args:
         source: file, or an open binary file.
@@ -241,21 +267,16 @@ def load_torch(path: str | Path, *, error: type[VidflowError] = WeightsError) ->
         "If you trust the file, load it where it was made and save its weights alone: "
         "torch.save(checkpoint['state_dict'], path)"
     )
-    module: Any = types.SimpleNamespace(
-        __name__="vidflow.safe_pickle",
-        Unpickler=SafeUnpickler,
-        load=lambda file, **options: SafeUnpickler(file, **options).load(),
-    )
 
     def read() -> object:
         with path.open("rb") as file:
-            is_zip = file.read(4) == b"PK\x03\x04"  # as torch.load tells the formats apart
+            is_zip = file.read(4) == _ZIP_START  # as torch.load tells the formats apart
         if is_zip:
             with zipfile.ZipFile(path) as archive:
                 if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                     raise _RefusedError("a TorchScript program")
         elif tarfile.is_tarfile(path):
             raise _RefusedError("a tar archive (the format of torch before 0.2)")
-        return torch.load(path, map_location="cpu", pickle_module=module, weights_only=False)
+        return torch.load(path, map_location="cpu", pickle_module=_pickle_module(), weights_only=False)
 
     return _read(str(path), error, advice, read)

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import sys
+import tarfile
 import types
 from collections import OrderedDict, defaultdict
 
@@ -27,6 +28,16 @@ ARRAYS = {
     "no axis": np.array(3.5),
     "time": np.array(["2020-01-01"], dtype="M8[D]"),
 }
+
+
+class Calls:
+    """Pickled as a call of any function with any arguments."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
@@ -51,6 +62,50 @@ def test_plain_data_comes_back_as_it_was(protocol):
     assert got["d"]["new"] == []
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool])
+def test_tensors_in_a_plain_pickle_come_back_as_they_were(kind, protocol):
+    value = torch.arange(12).reshape(3, 4).to(kind)
+    got = safe_pickle.load(io.BytesIO(pickle.dumps([{"whole": value, "part": value[1:, ::2]}, value], protocol)))
+    assert got[0]["whole"].dtype == kind
+    torch.testing.assert_close(got[0]["whole"], value)
+    torch.testing.assert_close(got[0]["part"], value[1:, ::2])
+    torch.testing.assert_close(got[1], value)
+
+
+def saved(value: object, *, zip_format: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=zip_format)
+    return file.getvalue()
+
+
+def tar_archive() -> bytes:
+    file = io.BytesIO()
+    tarfile.open(fileobj=file, mode="w").close()
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (saved(torch.ones(2), zip_format=True), "something else than a tensor's numbers"),
+        (tar_archive(), "something else than a tensor's numbers"),
+        ("text", "something else than a tensor's numbers"),
+        (saved([1, 2], zip_format=False), "a list"),
+    ],
+)
+def test_only_a_tensors_numbers_are_read_where_they_should_be(data, what):
+    with pytest.raises(DataError, match=f"torch.storage._load_from_bytes of {what}"):
+        safe_pickle.load(io.BytesIO(pickle.dumps({"x": Calls(torch.storage._load_from_bytes, data)})))
+
+
+def test_a_tensor_that_is_cut_short_in_a_pickle_says_so():
+    data = saved(torch.arange(100.0)._typed_storage(), zip_format=False)
+    pickled = pickle.dumps(Calls(torch.storage._load_from_bytes, data[:-50]))
+    with pytest.raises(DataError, match="not a readable pickle"):
+        safe_pickle.load(io.BytesIO(pickled))
+
+
 def test_pickles_of_python_2_come_back_with_latin1_strings():
     data = (
         b"\x80\x02}q\x00U\x01aq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87Rq\x04(K\x01K\x02\x85"
@@ -58,16 +113,6 @@ def test_pickles_of_python_2_come_back_with_latin1_strings():
     )
     got = safe_pickle.load(io.BytesIO(data))
     np.testing.assert_array_equal(got["a"], np.array([255, 1], np.uint8))
-
-
-class Calls:
-    """Pickled as a call of any function with any arguments."""
-
-    def __init__(self, function, *args):
-        self.function, self.args = function, args
-
-    def __reduce__(self):
-        return self.function, self.args
 
 
 @pytest.fixture
@@ -81,8 +126,9 @@ def touching(marker):
         f"{os.system.__module__}.system": Calls(os.system, f"touch {marker}"),
         "builtins.exec": Calls(exec, f"open({str(marker)!r}, 'w')"),
         "io.open": Calls(open, str(marker), "w"),
-        "torch.storage._load_from_bytes": Calls(
-            torch.storage._load_from_bytes, pickle.dumps(Calls(open, str(marker), "w"))
+        # Where a tensor's numbers should be.
+        f"{os.mkdir.__module__}.mkdir": Calls(
+            torch.storage._load_from_bytes, pickle.dumps(Calls(os.mkdir, str(marker)))
         ),
         "numpy.fromfile": Calls(np.fromfile, str(marker)),
     }

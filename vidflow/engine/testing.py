@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vidflow.cli.console import errors
 from vidflow.config.experiment import Experiment
 from vidflow.dataset import PackedDataset
+from vidflow.engine.building import use_channels_last
 from vidflow.engine.checkpoint import load_exactly
 from vidflow.engine.data import evaluation_loader, open_evaluation
 from vidflow.engine.decoding import DecoderAccount
@@ -21,6 +21,7 @@ from vidflow.engine.seeding import determinism
 from vidflow.engine.signals import StoppedError, StopRequest
 from vidflow.errors import ConfigError
 from vidflow.evaluation.metric import ScoreStore
+from vidflow.evaluation.score_files import ScoreFile, write_score_file
 from vidflow.models import build_model
 
 
@@ -75,6 +76,8 @@ def evaluate_run(
         )
         load_exactly(model, weights)
         model = model.to(accelerator.device).eval()
+        if accelerator.device.type == "cpu":
+            use_channels_last(model)
         check_labels(dataset, indices, split=split, num_classes=num_classes)
         pipeline = config.data.test_pipeline
         loader = evaluation_loader(config, dataset, indices, accelerator, split=split, pipeline=pipeline)
@@ -98,27 +101,20 @@ def evaluate_run(
 
 
 def write_scores(path: Path, metrics: ScoreStore, dataset: PackedDataset) -> None:
-    """One Parquet row per sample: index, id, labels, predicted (the best class) and scores [K].
-
-    A sample that was missed has -1 and NaN.
-    """
+    """Write the scores of all samples; see ``vidflow.evaluation.score_files``."""
     indices, scores, labels = metrics.arrays()
-    ids = dataset.table.column("id").take(pa.array(indices))
+    multi_label = labels.ndim == 2
     listed = (
-        [np.flatnonzero(row > 0.5).tolist() for row in labels]
-        if labels.ndim == 2
-        else [[int(label)] for label in labels]
+        tuple(tuple(np.flatnonzero(row > 0.5).tolist()) for row in labels)
+        if multi_label
+        else tuple((int(label),) for label in labels)
     )
-    table = pa.table(
-        {
-            "index": pa.array(indices),
-            "id": ids,
-            "labels": pa.array(listed, pa.list_(pa.int32())),
-            "predicted": pa.array(np.where(metrics.missed_rows(), -1, scores.argmax(1)).astype(np.int32)),
-            "scores": pa.array(list(scores), pa.list_(pa.float32())),
-        }
+    file = ScoreFile(
+        name=str(path),
+        scores=scores,
+        labels=listed,
+        ids=tuple(dataset.table.column("id").take(pa.array(indices)).to_pylist()),
+        multi_label=multi_label,
+        classes=dataset.info.classes,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part)
-    part.replace(path)
+    write_score_file(path, file, indices)

@@ -1,11 +1,10 @@
-"""``Predictor``: a trained run and video files in, the likeliest classes of each file out."""
+"""``Predictor``: a trained model and files in, the likeliest classes of each file out."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,25 +12,29 @@ import torch
 from torch import Tensor
 
 from vidflow.batch import Batch
+from vidflow.config.any_pipeline import Pipeline
+from vidflow.config.audio import AlignedSampling, AudioPipeline
 from vidflow.config.pipeline import ClipPipeline
+from vidflow.config.rgb_pose import RGBPosePipeline
 from vidflow.config.sampling import KeyTimeSampling
-from vidflow.engine.building import TaskModel
-from vidflow.engine.checkpoint import load_exactly
-from vidflow.engine.runs import RunFolder
-from vidflow.errors import ConfigError, DecodeError, WeightsError
-from vidflow.inference.files import list_videos
-from vidflow.media.probe import OnDamage, probe_video
-from vidflow.models import build_model
-from vidflow.pipelines.executor import WorkItem, make_executor
+from vidflow.config.skeleton import SkeletonPipeline
+from vidflow.engine.building import TaskModel, use_channels_last
+from vidflow.errors import ConfigError, DataError, WeightsError
+from vidflow.inference.samples import FileReading, FileSample, OpenedSample
+from vidflow.inference.trained import TrainedModel, model_of_run
+from vidflow.media.probe import OnDamage
+from vidflow.pipelines.kinds import MakerSettings, make_maker
 from vidflow.pipelines.loader import default_num_threads
-from vidflow.pipelines.plan import make_plan, num_views, sample_rng
+from vidflow.pipelines.plan import num_views, sample_rng
 from vidflow.pipelines.sampling import clip_shape, has_fixed_clips
-from vidflow.schema import SampleRecord
+from vidflow.shards.pose.extracting import PoseOptions
 from vidflow.shards.sources.items import text_of
 
 # Frames of all views of a batch, where the caller leaves its size open: enough to keep a device busy, and the
 # activations of a ResNet-50 at 224 x 224 pixels stay below a gigabyte.
 _FRAMES_PER_BATCH = 64
+# Of skeletons and sound, whose inputs are small.
+_SAMPLES_PER_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -47,41 +50,55 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """The outcome for one file: classes, or the reason why there are none."""
+    """The outcome for one sample: classes, or the reason why there are none."""
 
     path: str
-    """As it was given; bytes that are not UTF-8 as escapes."""
+    """As it was given, with ``[entry]`` behind it for one of several samples of a file; bytes that are not UTF-8 as
+    escapes."""
     top: tuple[ClassScore, ...] = ()
     """Best first."""
     num_frames: int | None = None
+    """Of a video or of skeletons."""
     duration: float | None = None
-    """Seconds."""
+    """Seconds, where the file tells."""
     error: str | None = None
 
 
-class Predictor:
-    """A trained model with the clip pipeline that its run was tested with.
+@dataclass(frozen=True)
+class _Ready:
+    """A sample that was read and prepared."""
 
-    ``Predictor("runs/tsm")(["clip.mp4", "more/"])`` gives one ``FilePrediction`` per file.
+    opened: OpenedSample
+    item: Any
+    prepared: Any
+
+
+class Predictor:
+    """A trained model with the pipeline that its run was tested with.
+
+    ``Predictor("runs/tsm")(["clip.mp4", "more/"])`` gives one ``FilePrediction`` per file. What is read follows from
+    the pipeline's kind: videos, skeleton files (or videos, with ``pose``), videos with ``pose``, or sound files and the
+    sound of videos.
 
     Args:
-        run: folder that training made.
-        checkpoint: ``best``, ``last``, or the path of a weights file or checkpoint folder.
-        overrides: ``KEY=VALUE`` over the run's config, such as ``data.root=elsewhere``.
+        run: folder that training made, or a ``TrainedModel``.
+        checkpoint: ``best``, ``last``, or the path of a weights file or checkpoint folder; of a folder only.
+        overrides: ``KEY=VALUE`` over the run's config, such as ``data.root=elsewhere``; of a folder only.
         device: None takes the GPU where there is one.
         num_threads: CPU threads that decode and resample; None takes the config's, or this process's share of cores.
-        on_damage: ``conceal`` predicts from what still decodes of a damaged video, ``error`` refuses such a file.
+        on_damage: ``conceal`` predicts from what is left of a damaged file, ``error`` refuses it.
         labels: names of other classes than the run's, for models that read names (ActionCLIP).
+        pose: how skeletons are found in videos, for models that read skeletons; None refuses videos.
 
     Raises:
-        ConfigError: no run there, an override that does not fit, a pipeline that reads what files do not have, or
-            ``labels`` for a model that knows no names.
+        ConfigError: no run there, an override that does not fit, a pipeline that reads what files do not have,
+            ``labels`` for a model that knows no names, or ``pose`` for one that reads no skeletons.
         WeightsError: no such checkpoint, or weights that do not fit the model.
     """
 
     def __init__(
         self,
-        run: str | os.PathLike[str],
+        run: str | os.PathLike[str] | TrainedModel,
         *,
         checkpoint: str = "best",
         overrides: Sequence[str] = (),
@@ -89,79 +106,80 @@ class Predictor:
         num_threads: int | None = None,
         on_damage: OnDamage = "error",
         labels: Sequence[str] = (),
+        pose: PoseOptions | None = None,
     ) -> None:
-        folder = RunFolder(Path(run))
-        self.config = folder.config(overrides)
-        self.weights = folder.weights(checkpoint)
-        classes = folder.classes()
-        self.classes = classes.names
+        trained = (
+            run if isinstance(run, TrainedModel) else model_of_run(run, checkpoint=checkpoint, overrides=overrides)
+        )
+        if labels:
+            trained = trained.with_labels(labels)
+        self.config, self.weights, self.classes = trained.config, trained.weights, trained.classes
         self.device = _choose_device(device)
-        self.on_damage = on_damage
         self.num_threads = num_threads or self.config.data.num_threads or default_num_threads()
         self.pipeline = self.config.data.test_pipeline
         _refuse_what_files_lack(self.pipeline)
-        settings = self.config.model
-        model = build_model(
-            settings.name,
-            num_classes=len(self.classes),
-            multi_label=classes.multi_label,
-            data_classes=self.classes,
-            **settings.options,
+        self.files = FileReading(
+            reads=self.pipeline.kind,
+            on_damage=on_damage,
+            pose=pose,
+            frame_times=isinstance(self.pipeline.sampling, AlignedSampling),
         )
-        load_exactly(model, self.weights)
-        if labels:
-            name_classes = getattr(model, "name_classes", None)
-            if name_classes is None:
-                raise ConfigError(f"model {settings.name!r} cannot classify by other names (labels); ActionCLIP can")
-            name_classes(labels)
-            self.classes = tuple(labels)
-        self.model = model.to(self.device).eval()
-        self.executor = make_executor(
-            self.pipeline.normalize,
-            name=self.config.data.executor,
-            device=self.device,
-            num_threads=self.num_threads,
-            decode=self.config.data.decode if self.device.type == "cuda" else "auto",
+        self.model = trained.model.to(self.device)
+        if self.device.type == "cpu":
+            use_channels_last(self.model)
+        self.maker = make_maker(
+            self.pipeline,
+            MakerSettings(
+                batch_size=1,
+                device=self.device,
+                executor=self.config.data.executor,
+                decode=self.config.data.decode if self.device.type == "cuda" else "auto",
+                num_threads=self.num_threads,
+            ),
         )
 
     def __call__(
         self, paths: Iterable[str | os.PathLike[str]], *, top: int = 5, batch_size: int | None = None
     ) -> list[FilePrediction]:
-        """Predict files, and the videos at any depth below folders; see ``iterate``."""
-        return list(self.iterate(list_videos(paths), top=top, batch_size=batch_size))
+        """Predict files, and the fitting files at any depth below folders; see ``outcomes``."""
+        return list(self.iterate(paths, top=top, batch_size=batch_size))
 
     def iterate(
-        self, files: Iterable[Path], *, top: int = 5, batch_size: int | None = None
+        self, paths: Iterable[str | os.PathLike[str]], *, top: int = 5, batch_size: int | None = None
     ) -> Iterator[FilePrediction]:
-        """One prediction per file, in the files' order, as batches become ready.
+        """The same one by one, as batches become ready."""
+        samples = self.files.samples_of(paths)
+        return (prediction for prediction, _ in self.outcomes(samples, top=top, batch_size=batch_size))
+
+    def outcomes(
+        self, samples: Iterable[FileSample], *, top: int = 5, batch_size: int | None = None
+    ) -> Iterator[tuple[FilePrediction, OpenedSample | None]]:
+        """One prediction per sample, in the samples' order, as batches become ready; and what was read of it.
 
         A file that cannot be used gives a prediction with ``error`` and stops no other. What a file gives does not
         depend on the files beside it.
 
         Args:
+            samples: see ``FileReading.samples_of``.
             top: how many classes, at most.
-            batch_size: files that go through the model together; None takes what fits a modest memory.
+            batch_size: samples that go through the model together; None takes what fits a modest memory.
 
         Raises:
-            ConfigError: ``top`` or ``batch_size`` is not positive.
+            ConfigError: ``top`` or ``batch_size`` is not positive, or a pose estimator that cannot be used.
             WeightsError: the model gives scores that are no numbers.
         """
         if top < 1:
             raise ConfigError(f"top = {top}: must be at least 1")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size = {batch_size}: must be at least 1")
-        if not has_fixed_clips(self.pipeline.sampling):
-            batch_size = 1  # each file has a number of views of its own
-        if batch_size is None:
-            frames_per_file = num_views(self.pipeline) * clip_shape(self.pipeline.sampling)[1]
-            batch_size = max(1, _FRAMES_PER_BATCH // frames_per_file)
+        batch_size = _batch_size(self.pipeline, batch_size)
         with ThreadPoolExecutor(self.num_threads, thread_name_prefix="predict") as pool:
-            pending = iter(files)
+            pending = iter(samples)
             # One batch ahead: the next files decode while the model works.
-            ahead = [(path, pool.submit(self._prepare, path)) for path in islice(pending, batch_size)]
+            ahead = [(sample, pool.submit(self._prepare, sample)) for sample in islice(pending, batch_size)]
             while ahead:
                 current = ahead
-                ahead = [(path, pool.submit(self._prepare, path)) for path in islice(pending, batch_size)]
+                ahead = [(sample, pool.submit(self._prepare, sample)) for sample in islice(pending, batch_size)]
                 try:
                     yield from self._predict(current, top)
                 except BaseException:
@@ -169,74 +187,100 @@ class Predictor:
                         future.cancel()
                     raise
 
-    def _prepare(self, path: Path) -> tuple[WorkItem, Any]:
-        """The work item of a file and its decoded part."""
-        if not path.is_file():
-            raise DecodeError(f"{path}: is no file" if path.exists() else f"{path}: no such file")
-        video = probe_video(path, on_damage=self.on_damage)
-        record = SampleRecord(key="0", id=text_of(str(path)), split="none", video=video)
+    def _prepare(self, sample: FileSample) -> _Ready:
+        """Read a sample, plan it, and do what needs no other one."""
+        opened = sample.open()
         # Index 0 for every file: a test pipeline that draws at random draws the same for a file wherever it stands.
-        item = WorkItem(record, make_plan(record, self.pipeline, sample_rng(self.config.seed, 0, 0)), path)
-        return item, self.executor.prepare(item)
+        # Of a video's path the executors of clips read what they need; makers of other kinds are given bytes.
+        item = self.maker.item(opened.record, cast(Any, opened.data), [sample_rng(self.config.seed, 0, 0)])
+        return _Ready(opened, item, self.maker.prepare(item))
 
-    def _predict(self, batch: list[tuple[Path, "Future[tuple[WorkItem, Any]]"]], top: int) -> Iterator[FilePrediction]:
+    def _predict(
+        self, batch: list[tuple[FileSample, "Future[_Ready]"]], top: int
+    ) -> Iterator[tuple[FilePrediction, OpenedSample | None]]:
         outcomes: dict[int, FilePrediction] = {}
-        ready: list[tuple[int, WorkItem, Any]] = []
-        for place, (path, future) in enumerate(batch):
+        ready: dict[int, _Ready] = {}
+        for place, (sample, future) in enumerate(batch):
             try:
-                ready.append((place, *future.result()))
-            except DecodeError as error:
-                outcomes[place] = FilePrediction(text_of(str(path)), error=text_of(str(error)))
+                ready[place] = future.result()
+            except DataError as error:
+                outcomes[place] = FilePrediction(sample.name, error=text_of(str(error)))
+            except OSError as error:
+                outcomes[place] = FilePrediction(sample.name, error=f"{sample.name}: {error.strerror or error}")
         outcomes |= self._run(ready, top)
         for place in range(len(batch)):
-            yield outcomes[place]
+            yield outcomes[place], ready[place].opened if place in ready else None
 
-    def _run(self, ready: list[tuple[int, WorkItem, Any]], top: int) -> dict[int, FilePrediction]:
+    def _run(self, ready: dict[int, _Ready], top: int) -> dict[int, FilePrediction]:
         """Place -> prediction of prepared files; where decoding on the device fails for some, each goes on its own."""
         if not ready:
             return {}
-        items = [item for _, item, _ in ready]
         try:
-            scores = self._scores(items, [prepared for _, _, prepared in ready])
-        except DecodeError as error:
+            scores = self._scores(list(ready.values()))
+        except DataError as error:  # damage that only the device's decoder sees, or shapes that share no batch
             if len(ready) == 1:
-                (place, item, _) = ready[0]
-                return {place: FilePrediction(item.record.id, error=str(error))}
-            return {place: found for one in ready for place, found in self._run([one], top).items()}
+                ((place, one),) = ready.items()
+                return {place: FilePrediction(one.opened.record.id, error=str(error))}
+            return {place: found for at, one in ready.items() for place, found in self._run({at: one}, top).items()}
         outcomes = {}
-        for (place, item, _), row in zip(ready, scores, strict=True):
+        for (place, one), row in zip(ready.items(), scores, strict=True):
             best, labels = row.sort(descending=True, stable=True)
             found = zip(labels[:top].tolist(), best[:top].tolist(), strict=True)
             ranked = tuple(ClassScore(label, self.classes[label], score) for label, score in found)
-            video = item.record.video
-            assert video is not None
-            outcomes[place] = FilePrediction(item.record.id, ranked, video.num_frames, video.duration)
+            record = one.opened.record
+            num_frames = getattr(record.media, "num_frames", None)
+            outcomes[place] = FilePrediction(record.id, ranked, num_frames, getattr(record.media, "duration", None))
         return outcomes
 
     @torch.inference_mode()
-    def _scores(self, items: list[WorkItem], prepared: list[Any]) -> Tensor:
+    def _scores(self, ready: list[_Ready]) -> Tensor:
         """float32 [B, K] on the host."""
-        clips = self.executor.assemble(items, prepared).to(self.device)
-        padding = torch.from_numpy(np.stack([item.plan.frame_padding for item in items])).to(self.device)
-        count = len(items)
+        inputs = self.maker.assemble([one.item for one in ready], [one.prepared for one in ready])
+        plans = [one.item.plans[0].inputs for one in ready]
+        known = {name: torch.from_numpy(np.stack([plan[name] for plan in plans])) for name in plans[0]}
+        count = len(ready)
         batch = Batch(
-            ids=[item.record.id for item in items],
+            ids=[one.opened.record.id for one in ready],
             indices=torch.arange(count),
-            inputs={"clips": clips, "frame_padding": padding},
+            inputs=inputs | known,
             targets={},
             padding=torch.zeros(count, dtype=torch.bool),
         )
-        scores = cast(TaskModel, self.model).predict(batch).scores.float().cpu()
+        try:
+            scores = cast(TaskModel, self.model).predict(batch.to(self.device)).scores.float().cpu()
+        except (ValueError, RuntimeError) as error:
+            # Clips have the pipeline's shape; skeletons have their file's number of keypoints and coordinates.
+            of_skeletons = isinstance(self.pipeline, SkeletonPipeline | RGBPosePipeline)
+            if not of_skeletons or isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in batch.inputs.items())
+            raise DataError(f"{batch.ids[0]}: the model does not take {shapes}, made of it ({error})") from error
         if not scores.isfinite().all():
             raise WeightsError(f"{self.weights}: the model gives scores that are no numbers; use another checkpoint")
         return scores
 
 
-def _refuse_what_files_lack(pipeline: ClipPipeline) -> None:
-    """Video files have no flow pictures, and no boxes that tell a key time."""
-    if pipeline.modality != "rgb":
+def _batch_size(pipeline: Pipeline, wanted: int | None) -> int:
+    if isinstance(pipeline, RGBPosePipeline) or (
+        isinstance(pipeline, SkeletonPipeline) and pipeline.heatmap is not None
+    ):
+        num_clips, length = clip_shape(pipeline.sampling)
+        return wanted or max(1, _FRAMES_PER_BATCH // (num_clips * length))
+    if not isinstance(pipeline, ClipPipeline):
+        return wanted or _SAMPLES_PER_BATCH
+    if not has_fixed_clips(pipeline.sampling):
+        return 1  # each file has a number of views of its own
+    return wanted or max(1, _FRAMES_PER_BATCH // (num_views(pipeline) * clip_shape(pipeline.sampling)[1]))
+
+
+def _refuse_what_files_lack(pipeline: Pipeline) -> None:
+    """Files have no flow pictures, and no boxes that tell a key time."""
+    if isinstance(pipeline, ClipPipeline) and pipeline.modality != "rgb":
         raise ConfigError(f"data.test.modality = {pipeline.modality!r}: files have RGB only; test on a packed set")
-    if isinstance(pipeline.sampling, KeyTimeSampling):
+    sampling = pipeline.sampling
+    if isinstance(pipeline, AudioPipeline) and isinstance(sampling, AlignedSampling):
+        sampling = sampling.frames
+    if isinstance(sampling, KeyTimeSampling):
         raise ConfigError("data.test.sampling.kind = 'key_time': files have no boxes; test on a packed set")
 
 

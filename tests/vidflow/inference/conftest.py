@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from moving_figures import SkeletonRun, run_of_skeletons
 
 from vidflow.config.experiment import Experiment
 from vidflow.demo import CLASSES, write_demo_data
@@ -64,3 +65,9 @@ def trained(tmp_path_factory) -> TrainedRun:
             parameter.mul_(1000.0)
     save_weights(run.best_weights, model.state_dict(), {})
     return TrainedRun(run.path, data, clips)
+
+
+@pytest.fixture(scope="session")
+def skeletons(tmp_path_factory) -> SkeletonRun:
+    """A run over skeletons of two-dimensional figures."""
+    return run_of_skeletons(tmp_path_factory.mktemp("skeletons"))
