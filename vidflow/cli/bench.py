@@ -87,7 +87,10 @@ def bench(
     if cfg is not None:
         from vidflow.config.loading import load_config
 
-        pipeline = load_config(cfg).data.train
+        chosen = load_config(cfg).data.train
+        if not isinstance(chosen, ClipPipeline):
+            raise ConfigError(f"--cfg {cfg}: data.train is of kind {chosen.kind!r}; only clip pipelines are timed")
+        pipeline = chosen
     try:
         counts = [int(n) for n in threads.split(",")] if threads else [default_num_threads()]
         if min(counts) < 1:

@@ -32,8 +32,10 @@ COMMANDS: dict[str, str] = {
     "config": "config:config",
     "train": "train:train",
     "test": "test:run_test",
+    "fuse": "fuse:app",
     "predict": "predict:predict",
     "convert": "convert:convert",
+    "export": "export:export",
     "bench": "bench:bench",
 }
 

@@ -37,3 +37,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the order of samples, and of --split.")]
 Shuffle = Annotated[bool, typer.Option("--shuffle/--no-shuffle", help="Mix the samples of a split.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes (default: one per CPU).")]
+PackedPart = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="I/N",
+        help="Pack the I-th of N parts, into a folder of its own below --out; `vidflow merge` joins them.",
+    ),
+]
+Skeletons = Annotated[
+    Path | None,
+    typer.Option(
+        "--skeletons",
+        metavar="DIR|PKL",
+        help="Pack people's skeletons with the videos: the folder that `vidflow extract pose` wrote, or a pickle.",
+    ),
+]

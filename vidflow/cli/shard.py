@@ -17,10 +17,12 @@ from vidflow.cli.options import (
     OnDamage,
     Overwrite,
     PackedOut,
+    PackedPart,
     Profile,
     Quiet,
     Seed,
     Shuffle,
+    Skeletons,
     Workers,
 )
 
@@ -158,6 +160,7 @@ def shard(
         Literal["reject", "keep"],
         typer.Option("--nobody", help="skeleton: samples without any keypoint.", rich_help_panel=_KINDS),
     ] = "reject",
+    skeletons: Skeletons = None,
     segments: Annotated[
         list[str] | None,
         typer.Option(
@@ -201,14 +204,7 @@ def shard(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the data set (default: the source's).")] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            "--part",
-            metavar="I/N",
-            help="Pack the I-th of N parts, into a folder of its own below --out; `vidflow merge` joins them.",
-        ),
-    ] = None,
+    part: PackedPart = None,
     overwrite: Overwrite = False,
     work_dir: Annotated[
         Path | None,
@@ -239,6 +235,7 @@ def shard(
     from vidflow.shards.sources.by_kind import KindOptions, read_source
     from vidflow.shards.sources.class_folders import read_class_folders
     from vidflow.shards.sources.classes import read_class_names
+    from vidflow.shards.sources.companions import with_skeletons
     from vidflow.shards.sources.lines import Columns
     from vidflow.storage import is_remote
 
@@ -374,6 +371,8 @@ def shard(
             source = read_class_folders(src, **ways)  # type: ignore[arg-type]
     if mirror is not None and engine == "ray" and not all(is_remote(item.path) for item in source.items):
         raise ConfigError(f"--src {remote_src}: is one file, which the nodes do not have; leave --engine out")
+    if skeletons is not None:
+        source = with_skeletons(source, skeletons)
     if name is not None:
         source = replace(source, name=name)
     options = PackOptions(

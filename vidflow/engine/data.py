@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
+from vidflow.config.any_pipeline import Pipeline
 from vidflow.config.data import DataConfig
 from vidflow.config.experiment import Experiment
-from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError
 from vidflow.pipelines.draws import Group, balanced_groups, share_out
@@ -184,7 +184,7 @@ def training_loader(config: Experiment, training: TrainingData, accelerator: Acc
     data = config.data
 
     def make(
-        indices: np.ndarray, pipeline: ClipPipeline, batch_size: int, groups: list[Group], number: str, name: str
+        indices: np.ndarray, pipeline: Pipeline, batch_size: int, groups: list[Group], number: str, name: str
     ) -> Loader:
         return make_loader(
             training.dataset,
@@ -230,7 +230,7 @@ def evaluation_loader(
     accelerator: Accelerator,
     *,
     split: str,
-    pipeline: ClipPipeline,
+    pipeline: Pipeline,
 ) -> Loader:
     """The loader of validation or test over the selected positions."""
     data = config.data

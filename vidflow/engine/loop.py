@@ -42,6 +42,7 @@ from vidflow.engine.checkpoint import (
 from vidflow.engine.decoding import DecoderAccount
 from vidflow.engine.evaluate import collect, metrics_for, tell_missed
 from vidflow.engine.journal import EpochBar, Journal, Meter, epoch_bar
+from vidflow.engine.precise_bn import PreciseBN
 from vidflow.engine.processes import agree, from_all, share_buffers
 from vidflow.engine.runs import RunFolder
 from vidflow.engine.schedule import Schedule
@@ -91,10 +92,11 @@ class Loop:
         stop: StopRequest,
         mixer: BatchMixer | None = None,
         step: LossStep | None = None,
+        precise_bn: PreciseBN | None = None,
     ) -> None:
         self.settings, self.accelerator, self.run, self.stop = settings, accelerator, run, stop
         self.schedule, self.loader, self.val_loader, self.mixer = schedule, loader, val_loader, mixer
-        self.progress = Progress()
+        self.progress, self.precise_bn = Progress(), precise_bn
         self.model, self.optimizer = model, optimizer
         self.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -168,6 +170,10 @@ class Loop:
         # An epoch resumed with another number of processes starts its batches anew, behind earlier stages.
         return self.progress.epoch > 0 and not where["num_batches"] and not where["stages"]
 
+    @property
+    def _validated_model(self) -> nn.Module:
+        return self.ema.module if self.ema is not None else self.model
+
     def __call__(self, journal: Journal) -> Progress:
         """Train until it is finished.
 
@@ -184,6 +190,8 @@ class Loop:
             if self.finished:
                 return self.progress
             signum = self._train_epoch(journal)
+            if self.precise_bn is not None and (self._between_epochs or self.finished):
+                self.precise_bn(self._validated_model, epoch=self.progress.epoch)
             due = self._between_epochs and self.progress.epoch % self.settings.checkpoint_every_epochs == 0
             if signum or self.finished or due:
                 self.save()
@@ -313,7 +321,7 @@ class Loop:
         assert self.val_loader is not None
         self.val_loader.set_epoch(0)
         metrics = metrics_for(multi_label=settings.multi_label)
-        model = self.ema.module if self.ema is not None else self.model
+        model = self._validated_model
         complete = collect(
             self.accelerator,
             model,

@@ -17,6 +17,7 @@ from vidflow.engine.evaluate import main_metric
 from vidflow.engine.journal import Journal, check_tracker
 from vidflow.engine.labels import check_labels
 from vidflow.engine.loop import Loop, LoopSettings, averaged
+from vidflow.engine.precise_bn import PreciseBN
 from vidflow.engine.processes import accelerate_session
 from vidflow.engine.resuming import check_same_classes, find_start
 from vidflow.engine.runs import ClassList, RunFolder
@@ -112,10 +113,11 @@ def assemble(
         report = load_weights(model, config.model.load_from, mode="finetune", head_rows=rows)
         if accelerator.is_main_process:
             errors.print(report.summary(), markup=False, highlight=False, soft_wrap=True)
-    if config.train.channels_last:
+    on_cpu = accelerator.device.type == "cpu"
+    if on_cpu if config.train.channels_last is None else config.train.channels_last:
         use_channels_last(model)
     if config.train.sync_bn and accelerator.num_processes > 1:
-        if accelerator.device.type == "cpu":
+        if on_cpu:
             raise ConfigError("train.sync_bn = true needs GPUs; leave it out on CPUs")
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     ema = averaged(model, config.train.ema) if config.train.ema is not None else None
@@ -155,6 +157,10 @@ def assemble(
         seed=config.seed,
         max_skipped=data.max_skipped,
     )
+    precise_bn = None
+    if config.train.precise_bn is not None:
+        measuring, count = training_loader(config, training, accelerator), config.train.precise_bn
+        precise_bn = PreciseBN(model, measuring, count, accelerator=accelerator, seed=config.seed)
     mixing, rank = data.train.mixing, accelerator.process_index
     mixer = None if mixing is None else BatchMixer(mixing, num_classes=num_classes, seed=config.seed, rank=rank)
     return Loop(
@@ -170,6 +176,7 @@ def assemble(
         stop=stop,
         mixer=mixer,
         step=distill_step(model, config.distill, accelerator) if config.distill is not None else None,
+        precise_bn=precise_bn,
     )
 
 
