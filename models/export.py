@@ -1,8 +1,7 @@
 """A model as one file that runs without vidflow: a program of ``torch.export``, or ONNX.
 
-The file's function takes what a model takes of a batch, by name, and gives class scores before softmax. The numbers of
-samples and views stay open; all other sizes are those of the example. ``torch.export`` writes down what the model does
-without gradients, so a model is exported in evaluation.
+The file's function takes what a model takes of a batch, by name, and gives class scores before softmax or sigmoid. The
+numbers of samples and views stay open; all other sizes are those of the example. A model is exported in evaluation.
 
 Shapes: B samples, V views, K classes.
 """

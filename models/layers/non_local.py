@@ -58,7 +58,8 @@ class NonLocal(nn.Module):
             y = theta @ phi.transpose(1, 2) / phi.shape[1] @ g
         else:
             scale = self.inner**-0.5 if self.scale and self.mode == "embedded_gaussian" else 1.0
-            y = functional.scaled_dot_product_attention(theta, phi, g, scale=scale)
+            # With an axis for one head, which torch's quick kernels and ONNX ask for.
+            y = functional.scaled_dot_product_attention(theta[:, None], phi[:, None], g[:, None], scale=scale)[:, 0]
         y = y.transpose(1, 2).unflatten(2, x.shape[2:])  # [N, places, C/2] -> [N, C/2, T, h, w]
         return x + self.norm(self.out(y))
 

@@ -142,7 +142,7 @@ def export(
         "model": config.model.name,
         "weights": used,
         "inputs": {name: ["samples", "views", *sizes] for name, sizes in shapes.items()},
-        "output": "class scores [samples, views, classes] before softmax",
+        "output": "class scores [samples, views, classes] before softmax or sigmoid",
         "classes": classes,
         "pipeline": config.data.test_pipeline.model_dump(mode="json"),
     }
@@ -158,6 +158,6 @@ def export(
         return
     for name, sizes in shapes.items():
         print_line(f"{name}: float32 samples x views x {' x '.join(map(str, sizes))}")
-    print_line("scores: float32 samples x views x classes, before softmax")
+    print_line("scores: float32 samples x views x classes, before softmax or sigmoid")
     print_line(f"largest difference from the model: {difference:.1e} of the largest score")
     print_line(f"wrote {out} ({out.stat().st_size:,} bytes)")

@@ -43,18 +43,22 @@ name = "stgcnpp-tiny"
 options = {{ layout = "coco", in_channels = 6, width = 8, num_blocks = 2, wider_blocks = [2] }}
 [optim]
 name = "AdamW"
-lr = 0.01
+lr = 0.02
+[schedule]
+kind = "cosine"
+by = "step"
 [train]
-epochs = 12
+epochs = 30
 batch_size = 4
-val_every = 12
+val_every = 30
 """
 
 
 def movement(label: int, rng: np.random.Generator) -> np.ndarray:
     """[1, T, 17, 2] pixels of somebody whose wrists rise, spread, or rest."""
     frames = int(rng.integers(10, 20))
-    points = rng.uniform(80, 120, (1, 1, 17, 2)) + rng.normal(0, 1, (1, frames, 17, 2))
+    body = np.random.default_rng(7).uniform(80, 120, (17, 2))
+    points = body + rng.normal(0, 5, (1, 1, 1, 2)) + rng.normal(0, 1, (1, frames, 17, 2))
     path = np.linspace(0, 60, frames)
     points[0, :, 9:11, 1] -= path[:, None] * (label == 0)
     points[0, :, 9:11, 0] += path[:, None] * np.array([1, -1]) * (label == 1)
