@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dying import NUM_KILLS
 
 from vidflow.errors import DataError, StorageError
 from vidflow.shards.pack import PackOptions, pack
@@ -287,7 +288,7 @@ def test_a_shard_is_sent_while_the_next_one_is_made(s3, items, work):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_twenty_kills_at_random_moments_leave_no_trace(s3, listed, files_of, command, tmp_path, work):
+def test_kills_at_random_moments_leave_no_trace(s3, listed, files_of, command, tmp_path, work):
     arguments = listed(8, sizes=[20_000, PART_BYTES + 1234, *[20_000] * 6])
     assert command(*arguments, "--out", tmp_path / "out").returncode == 0
     whole = files_of(tmp_path / "out")
@@ -299,7 +300,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace(s3, listed, files_of, com
     s3.through_proxy(rate=0.05, seed=1)
     rng = random.Random(0)
     kills = 0
-    while kills < 20:
+    while kills < NUM_KILLS:
         process = subprocess.Popen([sys.executable, "-m", "vidflow", *arguments], stdout=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.3, 1) * whole_seconds)
         if process.poll() is None:

@@ -7,17 +7,16 @@ import sys
 import time
 
 import pytest
+from dying import NUM_KILLS
 
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.profiles import PROFILES
 from vidflow.shards.sources.class_folders import read_class_folders
 
-_KILLS = 20
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_twenty_kills_at_random_moments_leave_no_trace(clips, command, files_of, tmp_path):
+def test_kills_at_random_moments_leave_no_trace(clips, command, files_of, tmp_path):
     source = tmp_path / "source"
     for i in range(24):
         path = source / ("train" if i < 18 else "val") / "ab"[i % 2] / f"{i}.mp4"
@@ -46,7 +45,7 @@ def test_twenty_kills_at_random_moments_leave_no_trace(clips, command, files_of,
     shutil.rmtree(out)
     rng = random.Random(0)
     kills = 0
-    while kills < _KILLS:
+    while kills < NUM_KILLS:
         process = subprocess.Popen([sys.executable, "-m", "vidflow", *line], stdout=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.3, 1) * whole_seconds)
         if process.poll() is None:

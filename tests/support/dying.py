@@ -1,5 +1,10 @@
 """A command line that is killed at a chosen moment: ``[sys.executable, "-c", DYING, "7", "shard", ...]``."""
 
+import os
+
+NUM_KILLS = int(os.environ.get("VIDFLOW_KILLS", "8"))
+"""Kills at random moments in a test of packing; ``VIDFLOW_KILLS=20 make test`` looks longer."""
+
 DYING = """
 import os, signal, sys
 left = int(sys.argv.pop(1))

@@ -8,7 +8,7 @@ import pytest
 from vidflow.engine.runs import RunFolder
 from vidflow.engine.testing import evaluate_run
 from vidflow.engine.train import train
-from vidflow.pipelines import loader
+from vidflow.pipelines import kinds
 from vidflow.pipelines.nvdec import GraphDecoder, GraphDecodingExecutor
 
 NOTE = 'decode = "gpu", as measured on 16 samples: gpu 84 clips/s, cpu 21 clips/s'
@@ -29,7 +29,7 @@ def with_chip(monkeypatch):
         decoder = GraphDecoder("chip", lambda video: f"codec {video.codec}")
         return GraphDecodingExecutor(pipeline.normalize, decoder, device="cpu", num_threads=1), NOTE
 
-    monkeypatch.setattr(loader, "choose_executor", choose)
+    monkeypatch.setattr(kinds, "choose_executor", choose)
 
 
 def test_the_choice_and_each_epoch_s_counts_are_told_and_written_down(make_config, probe_models, with_chip, capfd):
