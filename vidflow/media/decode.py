@@ -208,6 +208,7 @@ def _jumping(
     latest = -1  # newest frame that has come out
     floor = 0  # frames before it lean, after a jump, on frames that were not decoded
     unfed: set[int] = set()  # wanted frames behind the same key frame whose packets the decoder has not had
+    last_pts = 0  # of the last one of them
     ended = False  # the decoder has given up all frames, and takes no packet before the next jump
     may_end = True
     packets = read_packets(file, stream)
@@ -221,6 +222,7 @@ def _jumping(
                 floor, latest, ended = key, key - 1, False
             if jumps or not unfed:
                 unfed = _behind_one_key(info, pending)
+                last_pts = numbering.pts(max(unfed))
             packet = next(packets, None)
             number = None if packet is None else numbering.find(packet.pts)
             if jumps and number != key:
@@ -228,7 +230,7 @@ def _jumping(
             frames = decoder.decode(packet, number)
             if number in unfed:
                 unfed.remove(number)
-                if not unfed and may_end:
+                if not unfed and may_end and all(frame.pts != last_pts for frame in frames):
                     # The decoder holds the last ones back for the sake of order; no more packets are needed for them.
                     rest, ended = decoder.decode(None, None), True
                     if any(frame.interlaced_frame for frame in rest):
