@@ -1,6 +1,6 @@
 # make setup   environment in .venv with vidflow (editable) and the test and lint tools
 # make demo    the whole job on the embedded data set: write, pack, train, evaluate, predict; a few minutes on two cores
-# make test    all tests;  make test ARGS="tests/shards -k tar"  some of them
+# make test    all tests;  make test ARGS="tests/shards -k tar"  some of them;  VIDFLOW_LONG=1 make test  the long ones too
 # make lint    ruff and mypy
 # make clean   removes what demo, builds and tools have written; the environment stays
 

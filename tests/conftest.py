@@ -1,6 +1,7 @@
 """Fixtures for all rooms: videos whose frames show their own numbers, and the odd files of ``odd_media.py``."""
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -13,6 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``long``, unless asked for."""
+    if os.environ.get("VIDFLOW_LONG", "0") == "0":
+        for item in items:
+            if item.get_closest_marker("long") is not None:
+                item.add_marker(pytest.mark.skip(reason="long; VIDFLOW_LONG=1 runs it"))
 
 
 def _load(name: str) -> ModuleType:

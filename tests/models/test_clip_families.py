@@ -107,8 +107,7 @@ def test_bfloat16_autocast_trains_with_a_loss_in_float32(case):
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["slowonly-tiny", "x3d-tiny"])
+@pytest.mark.parametrize("name", ["slowonly-tiny", pytest.param("x3d-tiny", marks=pytest.mark.long)])
 def test_a_compiled_model_gives_the_same_scores_and_gradients(name, make_batch):
     frames, size = SMALL[name]
     torch.manual_seed(0)

@@ -57,8 +57,8 @@ QUICK_ONNX = ("tsn-tiny", "slowonly-tiny", "videomae-tiny")
 
 
 def quick(cases):
-    """All cases, those that are not among ``cases`` marked as slow."""
-    return [pytest.param(case, marks=() if case in cases else pytest.mark.slow) for case in CASES]
+    """All cases, those that are not among ``cases`` marked as long."""
+    return [pytest.param(case, marks=() if case in cases else pytest.mark.long) for case in CASES]
 
 
 def build(case, folder):
@@ -113,7 +113,7 @@ def test_an_onnx_file_gives_the_models_scores(case, tmp_path):
     check_file(case, "onnx", tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("case", FRAME_MODELS)
 def test_a_traced_2d_model_gives_the_models_scores(case, tmp_path):
     class Scores(nn.Module):

@@ -171,7 +171,7 @@ def test_bfloat16_autocast_trains_with_a_loss_in_float32(model, make_batch):
     torch.testing.assert_close(scores, expected, rtol=0.1, atol=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_model_gives_the_same_scores_and_gradients(make_batch):
     model = build_model("tsm-tiny", num_classes=5).eval()
     batch = make_batch(2)

@@ -44,7 +44,7 @@ def measure(source: SourceList, workers: int, folder: Path) -> list[tuple[float,
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # and it measures, which other tests at the same time disturb
 def test_copy_packs_nearly_as_fast_as_plain_decoding(numbered_video, tmp_path):
     # Long enough that starting the processes, which both sides do, does not decide.
     for i in range(24):

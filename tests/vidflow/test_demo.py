@@ -96,7 +96,7 @@ def _sharpness(clip: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", [("left", "right"), ("grow", "turn")])
+@pytest.mark.parametrize("pair", [("left", "right"), pytest.param(("grow", "turn"), marks=pytest.mark.long)])
 def test_neither_blur_nor_coding_artefacts_tell_the_class(pair, tmp_path):
     count = 100
     features = []

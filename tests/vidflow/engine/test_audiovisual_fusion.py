@@ -106,7 +106,7 @@ def scores_of(name: str, text: str, root: Path, folder: Path) -> tuple[float, Pa
     return evaluate_run(run, run.config(), dump=scores).metrics["top1"], scores
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fused_scores_know_what_neither_model_knows(talkies, tmp_path, capsys):
     (heard, first), (seen, second) = (
         scores_of(name, settings, talkies, tmp_path) for name, settings in (("sound", SOUND), ("pictures", PICTURES))

@@ -33,7 +33,7 @@ def num_lines(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_kills_at_random_moments_change_nothing(make_config, config_file, probe_models, seed):
     whole = make_config(*OVERRIDES, "name=whole")
     train(whole)

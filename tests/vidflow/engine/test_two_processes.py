@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_on_one_process_ends_both(launch, config_file,
     assert all(value.isfinite().all() for value in weights(tmp_path / "runs", "tiny").values())
 
 
-@pytest.mark.parametrize("batch", [1, 4, 7])
+@pytest.mark.parametrize("batch", [*(pytest.param(size, marks=pytest.mark.long) for size in (1, 4)), 7])
 def test_metrics_of_two_processes_are_those_of_one(launch, make_config, config_file, tmp_path, batch):
     if not (tmp_path / "runs/tiny").exists():
         train(make_config("train.epochs=3", "train.max_steps=4"))
