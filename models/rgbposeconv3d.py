@@ -19,6 +19,7 @@ from vidflow.models.clip_recognizer import fold_views
 from vidflow.models.heads.feature import FeatureHead
 from vidflow.models.recognizer import Recognizer, RecognizerConfig
 from vidflow.models.registry import MODELS
+from vidflow.models.weights.keys import pathway_keys
 from vidflow.predictions import ClassPredictions
 
 _PATH = r"backbone\.(rgb|pose)_path\."
@@ -64,12 +65,7 @@ class RGBPoseConv3D(Recognizer):
         "pose_channels": ("backbone.pose.conv1.weight", 1),
     }
     foreign_keys = (
-        (_PATH + r"conv1\.conv\.(\w+)", r"backbone.\1.conv1.\2"),
-        (_PATH + r"conv1\.bn\.(\w+)", r"backbone.\1.bn1.\2"),
-        (_PATH + r"(layer\d\.\d+)\.conv(\d)\.conv\.(\w+)", r"backbone.\1.\2.conv\3.\4"),
-        (_PATH + r"(layer\d\.\d+)\.conv(\d)\.bn\.(\w+)", r"backbone.\1.\2.bn\3.\4"),
-        (_PATH + r"(layer\d\.\d+)\.downsample\.conv\.(\w+)", r"backbone.\1.\2.downsample.0.\3"),
-        (_PATH + r"(layer\d\.\d+)\.downsample\.bn\.(\w+)", r"backbone.\1.\2.downsample.1.\3"),
+        *pathway_keys(_PATH),
         (r"backbone\.rgb_path\.layer2_lateral\.conv\.(\w+)", r"backbone.to_rgb.0.\1"),
         (r"backbone\.rgb_path\.layer3_lateral\.conv\.(\w+)", r"backbone.to_rgb.1.\1"),
         (r"backbone\.pose_path\.layer1_lateral\.(conv|bn)\.(\w+)", r"backbone.to_pose.0.\1.\2"),

@@ -16,6 +16,7 @@ from vidflow.models.clip_recognizer import ClipRecognizer
 from vidflow.models.heads.pathways import PathwayHead
 from vidflow.models.registry import MODELS
 from vidflow.models.resnet3d_recognizer import FreezingConfig
+from vidflow.models.weights.keys import pathway_keys
 
 _PATH = r"backbone\.(slow|fast)_path\."
 
@@ -36,12 +37,7 @@ class SlowFast(ClipRecognizer):
     """Both pathways, the average of each over its clip, dropout, linear layer."""
 
     foreign_keys = (
-        (_PATH + r"conv1\.conv\.(\w+)", r"backbone.\1.conv1.\2"),
-        (_PATH + r"conv1\.bn\.(\w+)", r"backbone.\1.bn1.\2"),
-        (_PATH + r"(layer\d\.\d+)\.conv(\d)\.conv\.(\w+)", r"backbone.\1.\2.conv\3.\4"),
-        (_PATH + r"(layer\d\.\d+)\.conv(\d)\.bn\.(\w+)", r"backbone.\1.\2.bn\3.\4"),
-        (_PATH + r"(layer\d\.\d+)\.downsample\.conv\.(\w+)", r"backbone.\1.\2.downsample.0.\3"),
-        (_PATH + r"(layer\d\.\d+)\.downsample\.bn\.(\w+)", r"backbone.\1.\2.downsample.1.\3"),
+        *pathway_keys(_PATH),
         (r"backbone\.slow_path\.conv1_lateral\.conv\.(\w+)", r"backbone.laterals.0.0.\1"),
         (r"backbone\.slow_path\.conv1_lateral\.bn\.(\w+)", r"backbone.laterals.0.1.\1"),
         (r"backbone\.slow_path\.layer(\d)_lateral\.conv\.(\w+)", r"backbone.laterals.\1.0.\2"),

@@ -7,6 +7,23 @@ shifted convolutions once more as ``net``; the TSM authors' code calls the backb
 
 Keys = tuple[tuple[str, str], ...]
 
+
+def pathway_keys(pathway: str) -> Keys:
+    """Keys of the ResNets in a network of two pathways.
+
+    Args:
+        pathway: pattern of what stands before the network's layers, with one group: our name of the pathway.
+    """
+    return (
+        (pathway + r"conv1\.conv\.(\w+)", r"backbone.\1.conv1.\2"),
+        (pathway + r"conv1\.bn\.(\w+)", r"backbone.\1.bn1.\2"),
+        (pathway + r"(layer\d\.\d+)\.conv(\d)\.conv\.(\w+)", r"backbone.\1.\2.conv\3.\4"),
+        (pathway + r"(layer\d\.\d+)\.conv(\d)\.bn\.(\w+)", r"backbone.\1.\2.bn\3.\4"),
+        (pathway + r"(layer\d\.\d+)\.downsample\.conv\.(\w+)", r"backbone.\1.\2.downsample.0.\3"),
+        (pathway + r"(layer\d\.\d+)\.downsample\.bn\.(\w+)", r"backbone.\1.\2.downsample.1.\3"),
+    )
+
+
 MMACTION_CLASSIFIER_KEYS: Keys = ((r"cls_head\.(?:fc_cls|new_fc)\.(\w+)", r"head.fc.\1"),)
 
 RESNET_2D_KEYS: Keys = (

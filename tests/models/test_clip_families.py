@@ -4,28 +4,30 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tests.support.small_models import CLIP_MODELS
 from vidflow.errors import ConfigError
 from vidflow.models import build_model
 from vidflow.models.backbones.resnet3d import ResNet3DConfig
 from vidflow.models.i3d import I3D
 from vidflow.models.resnet3d_recognizer import ResNet3DRecognizerConfig
 
+FAMILIES = (
+    "c2d-tiny",
+    "c3d-tiny",
+    "i3d-tiny",
+    "slowonly-tiny",
+    "r2plus1d-tiny",
+    "ircsn-tiny",
+    "ipcsn-tiny",
+    "slowfast-tiny",
+    "x3d-tiny",
+    "tpn-slowonly-tiny",
+    "tpn-tsm-tiny",
+    "omnisource-slowonly-tiny",
+)
 # Name of a model -> frames and size of small clips.
-SMALL = {
-    "c2d-tiny": (4, 48),
-    "c3d-tiny": (16, 112),
-    "i3d-tiny": (4, 48),
-    "slowonly-tiny": (4, 48),
-    "r2plus1d-tiny": (8, 48),
-    "ircsn-tiny": (8, 48),
-    "ipcsn-tiny": (8, 48),
-    "slowfast-tiny": (8, 48),
-    "x3d-tiny": (4, 64),
-    "tpn-slowonly-tiny": (8, 64),
-    "tpn-tsm-tiny": (8, 64),
-    "omnisource-slowonly-tiny": (4, 48),
-    **{f"non-local {mode}": (4, 64) for mode in ("gaussian", "embedded_gaussian", "dot_product")},
-}
+SMALL = {name: CLIP_MODELS[name] for name in FAMILIES}
+SMALL |= {f"non-local {mode}": (4, 64) for mode in ("gaussian", "embedded_gaussian", "dot_product")}
 
 
 def build(name, **options):

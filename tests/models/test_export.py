@@ -7,40 +7,13 @@ import torch
 from torch import nn
 
 from tests.support.clip_vocabulary import NUM_TOKENS, write_vocabulary
-from tests.support.small_models import FRAME_MODELS
+from tests.support.small_models import CLIP_MODELS, FRAME_MODELS
 from vidflow.errors import ExportError, MissingExtraError
 from vidflow.models import MODELS, build_model
 from vidflow.models.export import METADATA, export_model, largest_difference, open_exported
 from vidflow.models.maskfeat import MaskFeat
 from vidflow.models.rgbposeconv3d import RGBPoseConv3D
 
-# Name of a model, and options -> frames and size of small clips.
-CLIP_MODELS = {
-    "actionclip-tiny": (8, 32),
-    "c2d-tiny": (4, 48),
-    "c3d-tiny": (16, 112),
-    "i3d-tiny": (4, 48),
-    "slowonly-tiny": (4, 48),
-    "r2plus1d-tiny": (8, 48),
-    "ircsn-tiny": (8, 48),
-    "ipcsn-tiny": (8, 48),
-    "slowfast-tiny": (8, 48),
-    "x3d-tiny": (4, 64),
-    "tpn-slowonly-tiny": (8, 64),
-    "tpn-tsm-tiny": (8, 64),
-    "omnisource-slowonly-tiny": (4, 48),
-    "posec3d-tiny": (4, 16),
-    "tsn-tiny": (4, 32),
-    "tsm-tiny": (4, 32),
-    "timesformer-tiny": (4, 32),
-    "timesformer-tiny attention joint": (4, 32),
-    "timesformer-tiny attention space": (4, 32),
-    "swin-demo": (12, 44),
-    "mvit-tiny": (8, 32),
-    "uniformer-tiny": (4, 32),
-    "uniformerv2-tiny": (4, 32),
-    "videomae-tiny": (4, 32),
-}
 CASES = (*CLIP_MODELS, *FRAME_MODELS)
 # The others take minutes together.
 QUICK = (

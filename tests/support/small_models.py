@@ -1,4 +1,4 @@
-"""Small 2D networks with every kind of layer that the published ones have."""
+"""Small networks: 2D ones with every kind of layer that the published ones have, and the small clips of all others."""
 
 from collections.abc import Callable
 from functools import partial
@@ -43,4 +43,32 @@ FRAME_MODELS: dict[str, Callable[[], nn.Module]] = {
         FrameRecognizerConfig(backbone=DenseNetConfig(growth=8, blocks=(2, 2, 2, 2), stem_channels=16), **SHARED)
     ),
     "tsn of Swin": lambda: TSN(FrameRecognizerConfig(backbone=NARROW_SWIN, **SHARED)),
+}
+
+# Name of a model, and options -> frames and size of small clips.
+CLIP_MODELS: dict[str, tuple[int, int]] = {
+    "actionclip-tiny": (8, 32),
+    "c2d-tiny": (4, 48),
+    "c3d-tiny": (16, 112),
+    "i3d-tiny": (4, 48),
+    "slowonly-tiny": (4, 48),
+    "r2plus1d-tiny": (8, 48),
+    "ircsn-tiny": (8, 48),
+    "ipcsn-tiny": (8, 48),
+    "slowfast-tiny": (8, 48),
+    "x3d-tiny": (4, 64),
+    "tpn-slowonly-tiny": (8, 64),
+    "tpn-tsm-tiny": (8, 64),
+    "omnisource-slowonly-tiny": (4, 48),
+    "posec3d-tiny": (4, 16),
+    "tsn-tiny": (4, 32),
+    "tsm-tiny": (4, 32),
+    "timesformer-tiny": (4, 32),
+    "timesformer-tiny attention joint": (4, 32),
+    "timesformer-tiny attention space": (4, 32),
+    "swin-demo": (12, 44),
+    "mvit-tiny": (8, 32),
+    "uniformer-tiny": (4, 32),
+    "uniformerv2-tiny": (4, 32),
+    "videomae-tiny": (4, 32),
 }

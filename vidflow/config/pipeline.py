@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vidflow.config.augmentation import AugMix, ColorJitter, GaussianBlur, RandAugment, RandomErasing
 from vidflow.config.base_pipeline import BasePipeline
+from vidflow.config.fields import Size
 from vidflow.config.sampling import ClipSampling, DenseSampling, Sampling, SegmentSampling
 from vidflow.schema import Frozen
 
@@ -128,7 +129,7 @@ class ClipPipeline(BasePipeline):
     (scale jitter), both ends included; None crops the frame as it is.
     Only geometry: pixels are resampled once, from the source to the output."""
     crop: Crop = CenterCrop()
-    size: tuple[int, int] = (224, 224)
+    size: Size = (224, 224)
     """Output height and width in pixels."""
     flip: float = Field(default=0.0, ge=0, le=1)
     """Probability of mirroring left to right."""
@@ -147,11 +148,6 @@ class ClipPipeline(BasePipeline):
         if isinstance(values, dict) and values.get("modality") == "flow" and "normalize" not in values:
             return values | {"normalize": FLOW_NORMALIZE}
         return values
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _one_number_is_a_square(cls, value: object) -> object:
-        return (value, value) if isinstance(value, int) else value
 
     @field_validator("size")
     @classmethod

@@ -3,15 +3,15 @@
 Shapes: V clips, T frames of each, T' heatmaps of each, M people, K keypoints, L limbs, H x W pixels.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from vidflow.config.base_pipeline import BasePipeline
+from vidflow.config.fields import LayoutName, Size
 from vidflow.config.heatmap import Heatmap
 from vidflow.config.pipeline import FullFrame, Normalize
 from vidflow.config.skeleton import CompactCrop, SingleCrop, SkeletonSampling
-from vidflow.skeletons.layouts import find_layout
 
 
 class RGBPosePipeline(BasePipeline):
@@ -23,7 +23,7 @@ class RGBPosePipeline(BasePipeline):
     """Frames of the video."""
     pose_sampling: SkeletonSampling
     """Frames of the skeletons, drawn apart from the others."""
-    layout: str | dict[str, Any] | None = None
+    layout: LayoutName | None = None
     """As in a skeleton pipeline."""
     num_people: int = Field(default=10, gt=0)
     """The most people that are drawn, M."""
@@ -35,24 +35,12 @@ class RGBPosePipeline(BasePipeline):
     short_side: int | None = Field(default=256, gt=0)
     """Short side in pixels to which the box counts as resized before it is cropped."""
     crop: SingleCrop = FullFrame()
-    size: tuple[int, int] = (224, 224)
+    size: Size = (224, 224)
     """Height and width of the frames in pixels."""
     heatmap: Heatmap = Heatmap(sigma=0.7)
     stride: int = Field(default=4, gt=0)
     """Pixels of the frames for one of the heatmaps."""
     normalize: Normalize = Normalize()
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _one_number_is_a_square(cls, value: object) -> object:
-        return (value, value) if isinstance(value, int) else value
-
-    @field_validator("layout")
-    @classmethod
-    def _layout_is_known(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        if value is not None:
-            find_layout(value)
-        return value
 
     @model_validator(mode="after")
     def _both_inputs_fit_together(self) -> "RGBPosePipeline":

@@ -6,16 +6,16 @@ of them, ``inputs["clips"]``.
 Shapes: V clips, M people, T frames, K keypoints, C coordinates.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from vidflow.config.base_pipeline import BasePipeline
+from vidflow.config.fields import LayoutName, Size
 from vidflow.config.heatmap import Heatmap
 from vidflow.config.pipeline import CenterCrop, FullFrame, MultiScaleCrop, RandomCrop, RandomResizedCrop
 from vidflow.config.sampling import BinSampling, ClipSampling, DenseSampling, SegmentSampling, UniformSampling
 from vidflow.schema import Frozen
-from vidflow.skeletons.layouts import find_layout
 
 SkeletonSampling = Annotated[
     BinSampling | ClipSampling | SegmentSampling | UniformSampling | DenseSampling, Field(discriminator="kind")
@@ -82,7 +82,7 @@ class SkeletonPipeline(BasePipeline):
     """
 
     kind: Literal["skeleton"] = "skeleton"
-    layout: str | dict[str, Any] | None = None
+    layout: LayoutName | None = None
     """Name of a layout, or a table {num_keypoints, edges, center, left, right, limbs}; None takes the one that samples
     are packed with. Bones, sides, limbs and the body's axes come from it."""
     sampling: SkeletonSampling
@@ -116,20 +116,8 @@ class SkeletonPipeline(BasePipeline):
     short_side: int | None = Field(default=64, gt=0)
     """Short side in pixels to which the picture, or the compact crop, counts as resized before it is cropped."""
     crop: SingleCrop = CenterCrop()
-    size: tuple[int, int] = (64, 64)
+    size: Size = (64, 64)
     """Height and width of the maps in pixels."""
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _one_number_is_a_square(cls, value: object) -> object:
-        return (value, value) if isinstance(value, int) else value
-
-    @field_validator("layout")
-    @classmethod
-    def _layout_is_known(cls, value: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-        if value is not None:
-            find_layout(value)
-        return value
 
     @field_validator("features")
     @classmethod
