@@ -5,15 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from dot_people import FIGURE
-from safetensors.torch import load_file
+from small_run import small_run
 
-from vidflow.config.experiment import Experiment
-from vidflow.engine.checkpoint import save_weights
-from vidflow.engine.runs import RunFolder
-from vidflow.engine.testing import evaluate_run
-from vidflow.engine.train import train
 from vidflow.inference import FilePrediction
 from vidflow.shards.pack import PackOptions, pack
 from vidflow.shards.profiles import choose_profile
@@ -64,25 +58,10 @@ def run_of_skeletons(root: Path) -> SkeletonRun:
         "normalize": {"kind": "screen"},
         "features": ["joint", "bone"],
     }
-    config = Experiment.model_validate(
-        {
-            "name": "small",
-            "output": str(root / "runs"),
-            "data": {"root": str(root / "packed"), "train": pipeline, "val": pipeline, "num_threads": 1},
-            "model": {"name": "stgcnpp-tiny", "options": {"layout": "coco", "in_channels": 6}},
-            "optim": {"name": "SGD", "lr": 0.1},
-            "train": {"epochs": 1, "batch_size": 4},
-        }
+    run, tested = small_run(
+        root, pipeline, {"name": "stgcnpp-tiny", "options": {"layout": "coco", "in_channels": 6}}, lr=0.1
     )
-    train(config)
-    run = RunFolder(root / "runs/small")
-    # After so short a training scores are nearly equal, and a mistake could hide in them.
-    weights = load_file(run.best_weights)
-    weights["head.fc.weight"] *= 20
-    save_weights(run.best_weights, weights, {})
-    evaluate_run(run, run.config(), dump=root / "scores.parquet")
-    rows = pq.read_table(root / "scores.parquet").to_pylist()
-    return SkeletonRun(run.path, file, {row["id"]: np.array(row["scores"]) for row in rows})
+    return SkeletonRun(run, file, tested)
 
 
 def scores_of(prediction: FilePrediction) -> list[float]:

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from safetensors.torch import load_file
+from small_run import small_run
 
 from vidflow.cli.main import main
-from vidflow.config.experiment import Experiment
 from vidflow.demo import encode_clip
-from vidflow.engine.checkpoint import save_weights
-from vidflow.engine.runs import RunFolder
-from vidflow.engine.testing import evaluate_run
-from vidflow.engine.train import train
 from vidflow.errors import ConfigError
 from vidflow.inference import FilePrediction, Predictor
 from vidflow.shards.pack import PackOptions, pack
@@ -82,25 +76,8 @@ def sounds(tmp_path_factory) -> SoundRun:
     source = read_source("audio", KindOptions(src=files))
     pack(source, root / "packed", PackOptions(profile=choose_profile("copy")), workers=1)
     pipeline = {"kind": "audio", "length": 48, "mean": 0.3, "std": 0.25}
-    config = Experiment.model_validate(
-        {
-            "name": "small",
-            "output": str(root / "runs"),
-            "data": {"root": str(root / "packed"), "train": pipeline, "val": pipeline, "num_threads": 1},
-            "model": {"name": "audio-tiny"},
-            "optim": {"name": "SGD", "lr": 0.05},
-            "train": {"epochs": 1, "batch_size": 4},
-        }
-    )
-    train(config)
-    run = RunFolder(root / "runs/small")
-    # After so short a training scores are nearly equal, and a mistake could hide in them.
-    weights = load_file(run.best_weights)
-    weights["head.fc.weight"] *= 20
-    save_weights(run.best_weights, weights, {})
-    evaluate_run(run, run.config(), dump=root / "scores.parquet")
-    rows = pq.read_table(root / "scores.parquet").to_pylist()
-    return SoundRun(run.path, files, {row["id"]: np.array(row["scores"]) for row in rows})
+    run, tested = small_run(root, pipeline, {"name": "audio-tiny"}, lr=0.05)
+    return SoundRun(run, files, tested)
 
 
 @pytest.fixture(scope="module")
