@@ -210,7 +210,7 @@ def _jumping(
     unfed: set[int] = set()  # wanted frames behind the same key frame whose packets the decoder has not had
     last_pts = 0  # of the last one of them
     ended = False  # the decoder has given up all frames, and takes no packet before the next jump
-    may_end = True
+    may_end = True  # whether to ask for what the decoder holds back, which ends it
     packets = read_packets(file, stream)
     while pending:
         key = _key_before(info, pending[0])
@@ -233,10 +233,8 @@ def _jumping(
                 if not unfed and may_end and all(frame.pts != last_pts for frame in frames):
                     # The decoder holds the last ones back for the sake of order; no more packets are needed for them.
                     rest, ended = decoder.decode(None, None), True
-                    if any(frame.interlaced_frame for frame in rest):
-                        # A packet may have been one field of two: this stream is decoded on behind wanted frames.
-                        rest, may_end = [], False
-                    frames += rest
+                    # Of interlaced frames, the packet may have been one field of two.
+                    frames += [] if any(frame.interlaced_frame for frame in rest) else rest
         except av.FFmpegError as error:
             raise DecodeError(f"{where}: damaged before frame {pending[0]} ({error.strerror}); {_CHANGED}") from error
         for frame in frames:
@@ -249,6 +247,9 @@ def _jumping(
             latest = number
             while pending and pending[0] <= latest:
                 pending.popleft()
+        if ended and pending and _key_before(info, pending[0]) == key:
+            # It did not come out so: once more, and on behind it, to the end of the stream if it must be.
+            may_end = False
         if packet is None:
             return
 

@@ -132,6 +132,21 @@ def test_bytes_damaged_after_probing_are_an_error(linear, name):
         decode_frames(bytes(data), info, np.arange(60))
 
 
+@pytest.mark.timeout(20)
+def test_a_wanted_frame_that_no_longer_comes_out_is_an_error(numbered_video, tmp_path):
+    options = {"g": 12, "deadline": "realtime", "b": 500000}
+    path = numbered_video(tmp_path / "a.webm", 30, codec="libvpx", options=options)
+    info = probe_video(path)
+    with av.open(str(path)) as file:
+        (coded,) = (bytes(packet) for packet in file.demux(video=0) if packet.pts == info.timestamps[17])
+    hidden = bytes([coded[0] & ~0x10]) + coded[1:]  # show_frame, RFC 6386, 9.1
+    assert hidden != coded
+    data = path.read_bytes().replace(coded, hidden)
+    for frames in ([17], [3, 17, 29]):
+        with pytest.raises(DecodeError, match="frame 17 of 30 does not come out"):
+            decode_frames(data, info, np.array(frames))
+
+
 @pytest.mark.parametrize("name", ["midcorrupt.mp4", "trunc_faststart.mp4", "trunc.mkv", "trunc.avi"])
 def test_concealed_videos_give_the_same_frames_in_any_order(odd_media, name):
     path = odd_media[name]
