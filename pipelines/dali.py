@@ -12,11 +12,10 @@ from torch import Tensor
 from vidflow.config.pipeline import Normalize
 from vidflow.pipelines.effects import blur_window
 from vidflow.pipelines.erasing import erase
-from vidflow.pipelines.executor import WorkItem, decode_item
 from vidflow.pipelines.graph import GraphShape, build_graph
-from vidflow.pipelines.host_resample import can_resample, resampled_views
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.reference import view_matrix
+from vidflow.pipelines.work import HostPrepare, Source, WorkItem, prepare_on_host
 
 
 def graph_shape(plan: Plan, *, resampled: bool = False, pictures: bool = False, colors: bool = False) -> GraphShape:
@@ -252,18 +251,16 @@ class DaliCpuExecutor:
     Where OpenCV is not exact, DALI resamples too.
     """
 
-    def __init__(self, normalize: Normalize, *, num_threads: int) -> None:
+    def __init__(self, normalize: Normalize, *, num_threads: int, host: HostPrepare = prepare_on_host) -> None:
         self._graphs = Graphs(normalize, decode=False, device="cpu", device_id=None, num_threads=num_threads)
+        self._host = host
         self.num_decoded_on_cpu: Counter[str] = Counter()
 
-    def prepare(self, item: WorkItem) -> "list[np.ndarray | list[np.ndarray]]":
+    def prepare(self, item: WorkItem) -> list[Source]:
         """For each plan its views, uint8 [T, h, w, 3] each, or frames [C*T, H, W, 3 or 2 L] for DALI to resample."""
-        return [
-            resampled_views(frames, plan) if can_resample(plan) else frames
-            for frames, plan in zip(decode_item(item), item.plans, strict=True)
-        ]
+        return self._host(item, resample=True)
 
-    def assemble(self, items: list[WorkItem], prepared: "list[list[np.ndarray | list[np.ndarray]]]") -> Tensor:
+    def assemble(self, items: list[WorkItem], prepared: list[list[Source]]) -> Tensor:
         plans = [plan for item in items for plan in item.plans]
         views = self._graphs.run(plans, [source for sources in prepared for source in sources])
         erase(views, [plan.effects.erasures for plan in plans], self._graphs.normalize)

@@ -17,9 +17,10 @@ from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError, DecodeError, VidflowError
 from vidflow.members import stream_bytes
-from vidflow.pipelines.executor import Decode, Executor, WorkItem
+from vidflow.pipelines.executor import Decode, Executor
 from vidflow.pipelines.plan import make_plans
 from vidflow.pipelines.reading import read_leniently
+from vidflow.pipelines.work import WorkItem
 
 # Samples that are timed, at most, and seconds after which no further round begins.
 NUM_SAMPLES = 16

@@ -6,14 +6,15 @@ Source: arXiv:1708.04896, algorithm 1; several boxes share the area, as in timm.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vidflow.config.augmentation import RandomErasing
 from vidflow.config.pipeline import Normalize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ATTEMPTS = 10
 """Draws per box until one fits into the output; after these the box is left out."""
@@ -77,13 +78,15 @@ def draw_erasures(
     return tuple(drawn)
 
 
-def erase(views: Tensor, erasures: Sequence[Sequence[Erasure]], normalize: Normalize) -> None:
+def erase(views: "Tensor", erasures: Sequence[Sequence[Erasure]], normalize: Normalize) -> None:
     """Paint over the boxes of each sample, in place.
 
     Args:
         views: float32 [B, V, 3, T, H, W], normalised.
         erasures: of each of the B samples.
     """
+    import torch  # here, because processes that only decode need the rest of this module and not torch
+
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (normalize.mean, normalize.std))  # [3, 1, 1]
     for sample, boxes in zip(views, erasures, strict=True):
         for erasure in boxes:

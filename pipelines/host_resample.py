@@ -9,6 +9,7 @@ Shapes: T frames of H x W pixels and C channels, h x w output pixels.
 """
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import cv2
@@ -17,6 +18,11 @@ import numpy as np
 from vidflow.pipelines.pixel_ops import FILL
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.reference import resample, view_matrix
+
+Allocate = Callable[[tuple[int, ...]], np.ndarray]
+"""From a shape to a uint8 array."""
+_Resampler = Callable[[np.ndarray, np.ndarray], None]
+"""Makes of a frame, uint8 [H, W, 3], the pixels of a view, uint8 [h, w, 3]."""
 
 
 def use_one_thread() -> None:
@@ -33,8 +39,9 @@ def resamples_exactly() -> bool:
     noise = np.random.default_rng(0).integers(0, 256, (1, 40, 48, 3), np.uint8)
     box, size = np.array([3.37, 2.9, 41.2, 33.7]), (24, 32)
     expected = np.rint(resample(noise, box, size))
-    found = _warped(noise, _box_matrix(box, size), size, outside=None)
-    return bool(np.abs(found - expected).max() <= 1)
+    found = empty_pixels((*size, 3))
+    _Warp(_box_matrix(box, size), outside=None)(noise[0], found)
+    return bool(np.abs(found - expected[0]).max() <= 1)
 
 
 def can_resample(plan: Plan) -> bool:
@@ -42,53 +49,112 @@ def can_resample(plan: Plan) -> bool:
     return plan.flow_length == 0 and resamples_exactly()
 
 
-def resampled_views(frames: np.ndarray, plan: Plan) -> list[np.ndarray]:
-    """The views of a plan before their colours change, uint8 [T, h, w, 3] each; all to one grey level of the reference.
+def empty_pixels(shape: tuple[int, ...]) -> np.ndarray:
+    """uint8 of any content."""
+    return np.empty(shape, np.uint8)
+
+
+class ViewWriter:
+    """The views of one plan before their colours change, made of frames that come one by one and in any order.
+
+    All agree to one grey level with the reference.
+
+    Args:
+        allocate: makes uint8 arrays for the views.
+    """
+
+    def __init__(self, plan: Plan, allocate: Allocate = empty_pixels) -> None:
+        self._length = plan.clip_length
+        self.views = [allocate((self._length, *plan.size, 3)) for _ in range(plan.num_views)]
+        """uint8 [T, h, w, 3] each."""
+        self._of_clip: list[list[tuple[np.ndarray, _Resampler]]] = [[] for _ in range(plan.num_clips)]
+        for view, clip in enumerate(plan.view_clips.tolist()):
+            self._of_clip[clip].append((self.views[view], _resampler(plan, view)))
+
+    def write(self, position: int, frame: np.ndarray) -> None:
+        """Resample a frame, uint8 [H, W, 3], that stands at this position of ``plan.frames``."""
+        clip, place = divmod(position, self._length)
+        for view, resampler in self._of_clip[clip]:
+            resampler(frame, view[place])
+
+
+def resampled_views(frames: np.ndarray, plan: Plan, allocate: Allocate = empty_pixels) -> list[np.ndarray]:
+    """The views of a plan, as ``ViewWriter`` makes them.
 
     Args:
         frames: uint8 [C * T, H, W, 3], in the order of ``plan.frames``; C clips.
     """
-    clips = np.split(frames, plan.num_clips)
-    return [_view(clips[clip], plan, view) for view, clip in enumerate(plan.view_clips.tolist())]
+    writer = ViewWriter(plan, allocate)
+    for position, frame in enumerate(frames):
+        writer.write(position, frame)
+    return writer.views
 
 
-def _view(frames: np.ndarray, plan: Plan, view: int) -> np.ndarray:
-    height, width = plan.size
+def _resampler(plan: Plan, view: int) -> _Resampler:
     if plan.effects.warp is not None:
-        return _warped(frames, view_matrix(plan, view), plan.size, outside=FILL)
-    x1, y1, x2, y2 = plan.boxes[view].tolist()
-    if not all(value.is_integer() for value in (x1, y1, x2, y2)):
-        return _warped(frames, _box_matrix(plan.boxes[view], plan.size), plan.size, outside=None)
-    inside = frames[:, int(y1) : int(y2), int(x1) : int(x2)]
-    if (x2 - x1, y2 - y1) == (width, height):
-        return np.ascontiguousarray(inside)
-    return _resized(frames, inside, plan.boxes[view], plan.size)
+        return _Warp(view_matrix(plan, view), outside=FILL)
+    box = plan.boxes[view].tolist()
+    if not all(value.is_integer() for value in box):
+        return _Warp(_box_matrix(plan.boxes[view], plan.size), outside=None)
+    x1, y1, x2, y2 = map(int, box)
+    if (x2 - x1, y2 - y1) == plan.size[::-1]:
+        return lambda frame, out: np.copyto(out, frame[y1:y2, x1:x2])
+    return _WholePixels((x1, y1, x2, y2), plan.size)
 
 
-def _resized(frames: np.ndarray, inside: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A box of whole pixels stretched to a size, uint8 [T, h, w, C].
+class _Warp:
+    """A frame seen through a matrix, from output pixels to source pixels, float64 [2, 3].
 
     Args:
-        inside: the box's part of the frames.
+        outside: grey level around the frame; None repeats the frame's edge.
     """
-    height, width = size
-    out = np.empty((len(frames), *size, frames.shape[3]), np.uint8)
-    for part, view in zip(inside, out, strict=True):
-        cv2.resize(part, (width, height), dst=view, interpolation=cv2.INTER_LINEAR)
-    # Where pixels are enlarged, those at the border of the box also read the frame's pixels just outside it.
-    rows, columns = (_num_reaching_out(inside.shape[axis + 1], size[axis]) for axis in (0, 1))
-    matrix = _box_matrix(box, size)
-    for top, left, h, w in (
-        (0, 0, rows, width),
-        (height - rows, 0, rows, width),
-        (0, 0, height, columns),
-        (0, width - columns, height, columns),
-    ):
-        if h and w:
-            shifted = matrix.copy()
-            shifted[:, 2] += matrix[:, :2] @ [left, top]
-            out[:, top : top + h, left : left + w] = _warped(frames, shifted, (h, w), outside=None)
-    return out
+
+    def __init__(self, matrix: np.ndarray, *, outside: int | None) -> None:
+        # OpenCV's coordinates count from the centre of the first pixel.
+        self._matrix = np.array(matrix, np.float64)
+        self._matrix[:, 2] += self._matrix[:, :2] @ [0.5, 0.5] - 0.5
+        self._border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+        self._value = (outside or 0,) * 3
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> None:
+        cv2.warpAffine(
+            frame,
+            self._matrix,
+            (out.shape[1], out.shape[0]),
+            dst=out,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=self._border,
+            borderValue=self._value,
+        )
+
+
+class _WholePixels:
+    """A box of whole pixels stretched to a size."""
+
+    def __init__(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> None:
+        x1, y1, x2, y2 = box
+        height, width = size
+        self._box = (slice(y1, y2), slice(x1, x2))
+        # Where pixels are enlarged, those at the border of the box also read the frame's pixels just outside it.
+        rows, columns = _num_reaching_out(y2 - y1, height), _num_reaching_out(x2 - x1, width)
+        matrix = _box_matrix(np.array(box), size)
+        self._strips = []
+        for top, left, h, w in (
+            (0, 0, rows, width),
+            (height - rows, 0, rows, width),
+            (0, 0, height, columns),
+            (0, width - columns, height, columns),
+        ):
+            if h and w:
+                shifted = matrix.copy()
+                shifted[:, 2] += matrix[:, :2] @ [left, top]
+                place = (slice(top, top + h), slice(left, left + w))
+                self._strips.append((place, _Warp(shifted, outside=None)))
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> None:
+        cv2.resize(frame[self._box], (out.shape[1], out.shape[0]), dst=out, interpolation=cv2.INTER_LINEAR)
+        for place, warp in self._strips:
+            warp(frame, out[place])
 
 
 def _num_reaching_out(num_inputs: int, num_outputs: int) -> int:
@@ -100,27 +166,3 @@ def _box_matrix(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """From output pixels to source pixels, float64 [2, 3]; the corners of pixels count, not their centres."""
     x1, y1, x2, y2 = box.astype(np.float64)
     return np.array([[(x2 - x1) / size[1], 0, x1], [0, (y2 - y1) / size[0], y1]])
-
-
-def _warped(frames: np.ndarray, matrix: np.ndarray, size: tuple[int, int], *, outside: int | None) -> np.ndarray:
-    """Frames seen through a matrix, uint8 [T, h, w, C].
-
-    Args:
-        outside: grey level around the frame; None repeats the frame's edge.
-    """
-    # OpenCV's coordinates count from the centre of the first pixel.
-    centred = np.array(matrix, np.float64)
-    centred[:, 2] += centred[:, :2] @ [0.5, 0.5] - 0.5
-    border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
-    out = np.empty((len(frames), *size, frames.shape[3]), np.uint8)
-    for frame, view in zip(frames, out, strict=True):
-        cv2.warpAffine(
-            frame,
-            centred,
-            (size[1], size[0]),
-            dst=view,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=border,
-            borderValue=(outside or 0,) * 3,
-        )
-    return out

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.members import stream_bytes
-from vidflow.pipelines.executor import Executor, WorkItem
+from vidflow.pipelines.executor import Executor
 from vidflow.pipelines.plan import make_plan
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import SampleRecord
 
 Content = bytes | Mapping[str, bytes]

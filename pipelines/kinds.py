@@ -17,6 +17,7 @@ from vidflow.pipelines.decode_choice import choose_executor
 from vidflow.pipelines.executor import Decode, ExecutorName, has_dali, make_executor
 from vidflow.pipelines.inputs import ClipMaker, InputMaker
 from vidflow.pipelines.sampling import has_fixed_clips
+from vidflow.pipelines.work import HostPrepare, prepare_on_host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class MakerSettings:
     executor: ExecutorName = "auto"
     decode: Decode = "auto"
     num_threads: int = 1
+    processes: bool = False
+    """Whether as many processes decode on the CPU as there are threads."""
 
 
 def make_maker(pipeline: Pipeline, settings: MakerSettings) -> InputMaker:
@@ -57,6 +60,7 @@ def make_maker(pipeline: Pipeline, settings: MakerSettings) -> InputMaker:
         settings.decode,
         device=settings.device,
         num_threads=settings.num_threads,
+        host=_host(settings),
     )
     if isinstance(pipeline, RGBPosePipeline):
         from vidflow.pipelines.rgb_pose_inputs import RGBPoseMaker
@@ -118,6 +122,14 @@ def _refuse_other_bands(dataset: PackedDataset, indices: np.ndarray, pipeline: A
         )
 
 
+def _host(settings: MakerSettings) -> HostPrepare:
+    if not settings.processes:
+        return prepare_on_host
+    from vidflow.pipelines.decode_processes import shared_processes
+
+    return shared_processes(settings.num_threads)
+
+
 def _clip_maker(
     dataset: PackedDataset, pipeline: ClipPipeline, indices: np.ndarray, settings: MakerSettings
 ) -> tuple[ClipMaker, str]:
@@ -134,6 +146,7 @@ def _clip_maker(
         settings.executor,
         device=settings.device,
         num_threads=settings.num_threads,
+        host=_host(settings),
     )
     executor, note = choose_executor(
         dataset,

@@ -13,23 +13,41 @@ import torch
 from vidflow.batch import Batch
 from vidflow.config.any_pipeline import Pipeline
 from vidflow.dataset import PackedDataset
-from vidflow.errors import DataError, VidflowError
+from vidflow.errors import ConfigError, DataError, VidflowError
 from vidflow.pipelines.draws import Group, draw
 from vidflow.pipelines.epoch import Stage, Window, plan_evaluation, plan_training, remaining
 from vidflow.pipelines.executor import Decode, Executor, ExecutorName
 from vidflow.pipelines.feeding import Feed
+from vidflow.pipelines.heap import keep_freed_memory
 from vidflow.pipelines.inputs import ClipMaker, Content, InputMaker, Item
 from vidflow.pipelines.kinds import MakerSettings, make_inputs
 from vidflow.pipelines.plan import sample_rng
+from vidflow.pipelines.shared_bytes import is_supported
 from vidflow.schema import SampleRecord
 
 BadSamples = Literal["raise", "skip"]
+Workers = Literal["auto", "threads", "processes"]
+
+# To start a process takes as long as to decode some dozens of small clips.
+SAMPLES_PER_PROCESS = 32
 
 
 def default_num_threads() -> int:
     """The cores of this process's share of the machine: those it may use, over the processes that share them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def takes_processes(workers: Workers, *, num_threads: int, num_samples: int) -> bool:
+    """Whether processes decode: with ``auto``, where there are several and they have enough to do.
+
+    Raises:
+        ConfigError: they are asked for, and this system has no memory that processes share without a name.
+    """
+    if workers == "processes" and not is_supported():
+        raise ConfigError("workers = 'processes' needs Linux; use 'threads'")
+    enough = num_threads > 1 and num_samples >= SAMPLES_PER_PROCESS * num_threads
+    return workers == "processes" or (workers == "auto" and enough and is_supported())
 
 
 @dataclass(frozen=True)
@@ -245,6 +263,7 @@ def build_loader(
     executor: ExecutorName = "auto",
     decode: Decode = "auto",
     num_threads: int | None = None,
+    workers: Workers = "auto",
     window: Window | None = None,
     limit: int | None = None,
     on_bad_sample: BadSamples = "raise",
@@ -261,6 +280,7 @@ def build_loader(
         device: where the clips shall be.
         decode: what decodes where they shall be on a GPU; ``auto`` measures.
         num_threads: CPU threads that decode and resample; by default this process's share of the cores.
+        workers: whether these threads decode themselves, or a process for each does; see ``DataConfig.workers``.
         window: bounds of the shuffle.
         limit: keep only the first samples of the selection, for trials and measurements.
         on_bad_sample: ``skip`` gives rows of zeros for samples that are damaged, see ``Batch.skipped``.
@@ -284,6 +304,7 @@ def build_loader(
         executor=executor,
         decode=decode,
         num_threads=num_threads,
+        workers=workers,
         window=window,
         on_bad_sample=on_bad_sample,
         checksums=checksums,
@@ -307,6 +328,7 @@ def make_loader(
     executor: ExecutorName = "auto",
     decode: Decode = "auto",
     num_threads: int | None = None,
+    workers: Workers = "auto",
     window: Window | None = None,
     on_bad_sample: BadSamples = "raise",
     checksums: bool = False,
@@ -323,13 +345,19 @@ def make_loader(
         raise ValueError(
             f"batch_size must be positive and rank in [0, world_size), not {batch_size}, {rank}, {world_size}"
         )
+    keep_freed_memory()
     threads = num_threads or default_num_threads()
     shards = (f"{shard.name} {shard.sha256}" for shard in dataset.info.shards)
     quotas = (f"{len(group.members)} {group.quota}" for group in groups)
     parts = [*shards, *selection, str(len(indices)), *quotas]
     device = torch.device(device)
     settings = MakerSettings(
-        batch_size=batch_size, device=device, executor=executor, decode=decode, num_threads=threads
+        batch_size=batch_size,
+        device=device,
+        executor=executor,
+        decode=decode,
+        num_threads=threads,
+        processes=takes_processes(workers, num_threads=threads, num_samples=len(indices)),
     )
     maker, note = make_inputs(dataset, pipeline, indices, settings)
     return Loader(

@@ -24,11 +24,11 @@ from vidflow.members import frame_suffix
 from vidflow.pipelines.dali import Graphs, in_order
 from vidflow.pipelines.effects import NO_EFFECTS
 from vidflow.pipelines.erasing import erase
-from vidflow.pipelines.executor import WorkItem, decode_item
 from vidflow.pipelines.hardware import nvdec_refusal
 from vidflow.pipelines.jpeg_header import JpegHeader, read_jpeg_header
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.stream_order import StreamOrder, check_stream
+from vidflow.pipelines.work import HostPrepare, Source, WorkItem, decode_item, prepare_on_host
 from vidflow.schema import FramesInfo, VideoInfo
 
 # Grey levels, mean over a frame: rounding and chroma between pixels give less than 2, a wrong frame or noise far more.
@@ -38,7 +38,6 @@ MAX_FAILURES = 8
 # Samples whose packets are remembered as checked.
 MAX_REMEMBERED = 1 << 20
 
-Source = np.ndarray | list[np.ndarray]
 StreamClass = tuple[str, str | None, str, str, bool]
 """Codec, profile, pixel format, container, and whether colours are put right behind the decoder."""
 
@@ -106,8 +105,9 @@ class GraphDecodingExecutor:
         device: str,
         device_id: int | None = None,
         num_threads: int,
+        host: HostPrepare = prepare_on_host,
     ) -> None:
-        self.normalize, self.decoder = normalize, decoder
+        self.normalize, self.decoder, self._host = normalize, decoder, host
 
         def graphs(*, decode: bool) -> Graphs:
             return Graphs(normalize, decode=decode, device=device, device_id=device_id, num_threads=num_threads)
@@ -132,10 +132,10 @@ class GraphDecodingExecutor:
             DecodeError: the CPU decoder cannot decode it, or the file cannot be opened.
         """
         if self.decoder is None:
-            return _Prepared(decode_item(item), None)
+            return _Prepared(self._host(item, resample=False), None)
         reason = host_reason(item)
         if reason is not None:
-            return _Prepared(decode_item(item), reason)
+            return _Prepared(self._host(item, resample=False), reason)
         if item.record.video is None:
             return self._prepare_pictures(item)
         reason = self.decoder.refusal(item.record.video)
@@ -144,7 +144,7 @@ class GraphDecodingExecutor:
             reason = order.refusal or self._classes.get(_class(item, order.colors))
             if reason is None:
                 return _Prepared([np.frombuffer(_content(item), np.uint8)], None, order.colors)
-        return _Prepared(decode_item(item), reason)
+        return _Prepared(self._host(item, resample=False), reason)
 
     def _prepare_pictures(self, item: WorkItem) -> _Prepared:
         assert item.record.frames is not None
@@ -158,7 +158,7 @@ class GraphDecodingExecutor:
             if {read_jpeg_header(picture) for picture in pictures} <= _headers(info):
                 return _Prepared([[np.frombuffer(picture, np.uint8) for picture in pictures]], None)
             reason = "pictures of an unusual kind"  # or damaged, which the CPU decoder will tell
-        return _Prepared(decode_item(item), reason)
+        return _Prepared(self._host(item, resample=False), reason)
 
     def _order(self, item: WorkItem, video: VideoInfo) -> StreamOrder:
         name = _name(item)
@@ -300,7 +300,7 @@ def _words(stream_class: StreamClass) -> str:
 
 
 def gpu_executor(
-    normalize: Normalize, *, device: torch.device, num_threads: int, decodes: bool
+    normalize: Normalize, *, device: torch.device, num_threads: int, decodes: bool, host: HostPrepare = prepare_on_host
 ) -> GraphDecodingExecutor:
     """The executor of a CUDA device.
 
@@ -311,5 +311,5 @@ def gpu_executor(
     capability = torch.cuda.get_device_capability(device_id)
     decoder = GraphDecoder("NVDEC", lambda video: nvdec_refusal(video, capability))
     return GraphDecodingExecutor(
-        normalize, decoder if decodes else None, device="gpu", device_id=device_id, num_threads=num_threads
+        normalize, decoder if decodes else None, device="gpu", device_id=device_id, num_threads=num_threads, host=host
     )

@@ -26,6 +26,8 @@ from vidflow.schema import Location, SampleRecord
 # One stream covers at most this much, so that skipping to the end of the plan never holds a whole shard open for long.
 MAX_RUN_BYTES = 256 << 20
 
+_TO_JSON = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each text
+
 Run = list[tuple[int, SampleRecord, Location]]
 """Neighbouring samples of one shard, in tar order, that one range covers without a gap."""
 
@@ -119,7 +121,7 @@ def _check_json(data: object, record: SampleRecord, where: str) -> None:
 
 def _beginning(record: SampleRecord) -> bytes:
     """How packing begins a record; to compare is much quicker than to parse all time stamps."""
-    key, sample_id = (json.dumps(text, ensure_ascii=False) for text in (record.key, record.id))
+    key, sample_id = _TO_JSON(record.key), _TO_JSON(record.id)
     return f'{{"schema_version":{record.schema_version},"key":{key},"id":{sample_id},'.encode("utf-8", "surrogatepass")
 
 

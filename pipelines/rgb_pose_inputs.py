@@ -19,13 +19,14 @@ from vidflow.config.skeleton import SkeletonSampling
 from vidflow.errors import DataError, DecodeError
 from vidflow.members import skeleton_arrays, stream_bytes
 from vidflow.pipelines.effects import Effects
-from vidflow.pipelines.executor import Executor, WorkItem
+from vidflow.pipelines.executor import Executor
 from vidflow.pipelines.inputs import Content
 from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.sampling import clip_shape, fold, policy_of, positions
 from vidflow.pipelines.skeleton_boxes import moved, view_box
 from vidflow.pipelines.skeleton_heatmaps import drawn_layout, heatmaps_of
 from vidflow.pipelines.skeleton_people import Skeletons, choose_people, fill_people, present_skeletons
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import FramesInfo, SampleRecord, SkeletonInfo, VideoInfo
 from vidflow.skeletons.layouts import LAYOUTS, SkeletonLayout, find_layout
 

@@ -16,9 +16,10 @@ from vidflow.config.sampling import UntrimmedSampling
 from vidflow.errors import DecodeError
 from vidflow.media.probe import probe_video
 from vidflow.pipelines.dali import DaliCpuExecutor, Graphs
-from vidflow.pipelines.executor import ReferenceExecutor, WorkItem, make_executor
+from vidflow.pipelines.executor import ReferenceExecutor, make_executor
 from vidflow.pipelines.nvdec import host_reason
 from vidflow.pipelines.plan import make_plan, make_plans, sample_rng
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import SampleRecord
 
 IDENTITY = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -10,10 +10,11 @@ from vidflow.config.pipeline import ClipPipeline, Normalize, SegmentSampling
 from vidflow.errors import ConfigError, DecodeError
 from vidflow.pipelines.dali import DaliCpuExecutor
 from vidflow.pipelines.decode_choice import choose_decoder, choose_executor
-from vidflow.pipelines.executor import ReferenceExecutor, WorkItem, make_executor
+from vidflow.pipelines.executor import ReferenceExecutor, make_executor
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.plan import make_plan, sample_rng
 from vidflow.pipelines.reading import read_samples
+from vidflow.pipelines.work import WorkItem
 
 NORMALIZE = Normalize()
 PIPELINE = ClipPipeline(sampling=SegmentSampling(num_segments=2), size=(64, 64))

@@ -13,11 +13,12 @@ from vidflow.config.pipeline import CenterCrop, ClipPipeline, FullFrame, Normali
 from vidflow.config.sampling import ClipSampling, SegmentSampling
 from vidflow.pipelines.effects import Effects, change_frames, draw_effects
 from vidflow.pipelines.erasing import Erasure, draw_erasures, erase
-from vidflow.pipelines.executor import WorkItem, make_executor
+from vidflow.pipelines.executor import make_executor
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.pixel_ops import FILL
 from vidflow.pipelines.plan import Plan, make_plan, sample_rng
 from vidflow.pipelines.reference import blurred, resample, resample_warped, view_matrix
+from vidflow.pipelines.work import WorkItem
 
 RAW = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 SEGMENTS = SegmentSampling(num_segments=2, random=True)

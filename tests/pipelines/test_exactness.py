@@ -196,11 +196,11 @@ class TestRepeatedAugmentation:
             assert not torch.equal(batch.clips[1::3], alone.clips)
 
     def test_the_video_is_decoded_once(self, packed, monkeypatch):
-        from vidflow.pipelines import executor
+        from vidflow.pipelines import work
 
         calls = []
-        original = executor.decode_frames
-        monkeypatch.setattr(executor, "decode_frames", lambda *a, **kw: calls.append(1) or original(*a, **kw))
+        original = work.decode_frames
+        monkeypatch.setattr(work, "decode_frames", lambda *a, **kw: calls.append(1) or original(*a, **kw))
         assert len(list(self.make(packed))) == 4
         assert len(calls) == 16
 

@@ -8,8 +8,9 @@ from pictures import frames_sample, jpeg
 from vidflow.config.pipeline import CenterCrop, ClipPipeline, FullFrame, Normalize, ThreeCrop
 from vidflow.config.sampling import ClipSampling, SegmentSampling
 from vidflow.errors import DataError, DecodeError
-from vidflow.pipelines.executor import WorkItem, make_executor
+from vidflow.pipelines.executor import make_executor
 from vidflow.pipelines.plan import make_plan, make_plans, sample_rng
+from vidflow.pipelines.work import WorkItem
 
 RGB = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 PLAIN_FLOW = Normalize(mean=(0.0, 0.0), std=(1.0, 1.0))

@@ -26,9 +26,10 @@ from vidflow.errors import DecodeError
 from vidflow.media.probe import probe_video
 from vidflow.pipelines import nvdec
 from vidflow.pipelines.dali import DaliCpuExecutor
-from vidflow.pipelines.executor import ReferenceExecutor, WorkItem
+from vidflow.pipelines.executor import ReferenceExecutor
 from vidflow.pipelines.nvdec import GraphDecoder, GraphDecodingExecutor
 from vidflow.pipelines.plan import make_plan, make_plans, sample_rng
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import SampleRecord
 
 RAW = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

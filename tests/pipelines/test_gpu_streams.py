@@ -13,11 +13,12 @@ from pictures import frames_sample
 from vidflow.bench.stages import stage_passes
 from vidflow.config.pipeline import ClipPipeline, ClipSampling, FullFrame, Normalize, SegmentSampling
 from vidflow.media.probe import probe_video
-from vidflow.pipelines.executor import ReferenceExecutor, WorkItem, make_executor
+from vidflow.pipelines.executor import ReferenceExecutor, make_executor
 from vidflow.pipelines.hardware import nvdec_refusal
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.nvdec import GraphDecoder, GraphDecodingExecutor
 from vidflow.pipelines.plan import make_plan, sample_rng
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import SampleRecord
 
 RAW = Normalize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

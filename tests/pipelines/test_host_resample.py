@@ -5,13 +5,14 @@ import pytest
 from pictures import frames_sample
 
 from vidflow.config.pipeline import ClipPipeline, SegmentSampling, ThreeCrop
-from vidflow.pipelines import dali, host_resample
+from vidflow.pipelines import host_resample, work
 from vidflow.pipelines.effects import Effects
-from vidflow.pipelines.executor import WorkItem, make_executor
+from vidflow.pipelines.executor import make_executor
 from vidflow.pipelines.host_resample import can_resample, resampled_views, resamples_exactly
 from vidflow.pipelines.plan import Plan, make_plan, sample_rng
 from vidflow.pipelines.reading import read_samples
 from vidflow.pipelines.reference import resample, resample_warped, view_matrix
+from vidflow.pipelines.work import WorkItem
 
 needs_exact_opencv = pytest.mark.skipif(not resamples_exactly(), reason="this OpenCV rounds to 1/32 pixel")
 
@@ -83,7 +84,8 @@ def test_flow_is_left_to_the_graph():
 
 
 def test_an_opencv_that_is_not_exact_is_not_used(monkeypatch):
-    monkeypatch.setattr(host_resample, "_warped", lambda frames, matrix, size, *, outside: np.zeros((1, *size, 3)))
+    monkeypatch.setattr(host_resample, "empty_pixels", lambda shape: np.zeros(shape, np.uint8))
+    monkeypatch.setattr(host_resample._Warp, "__call__", lambda self, frame, out: None)
     resamples_exactly.cache_clear()
     try:
         assert not resamples_exactly()
@@ -100,7 +102,7 @@ def test_dali_resamples_instead_and_gives_the_same(packed, monkeypatch):
         for index, record, data in read_samples(packed, indices)
     ]
     with_opencv = make_executor(pipeline.normalize, "dali").run(items)
-    monkeypatch.setattr(dali, "can_resample", lambda plan: False)
+    monkeypatch.setattr(work, "can_resample", lambda plan: False)
     executor = make_executor(pipeline.normalize, "dali")
     assert executor.prepare(items[0])[0].shape[0] == 2
     levels = (executor.run(items) - with_opencv).abs() * np.float32(max(pipeline.normalize.std))

@@ -179,12 +179,12 @@ def test_the_size_of_an_epoch_does_not_shrink_by_a_resume_with_other_ranks(packe
 
 
 def test_resuming_decodes_nothing_that_was_skipped(packed, monkeypatch):
-    from vidflow.pipelines import executor
+    from vidflow.pipelines import work
 
     decoded = []
-    original = executor.decode_frames
+    original = work.show_frames
     monkeypatch.setattr(
-        executor, "decode_frames", lambda data, *args, **kw: decoded.append(len(data)) or original(data, *args, **kw)
+        work, "show_frames", lambda data, *args, **kw: decoded.append(len(data)) or original(data, *args, **kw)
     )
     resumed = loader(packed)
     resumed.load_state_dict(resumed.state_dict() | {"num_batches": 3})
@@ -258,13 +258,11 @@ def test_a_damaged_sample_stops_the_loader_with_its_name(packed_root, tmp_path):
 
 
 def test_a_slow_consumer_finds_only_a_few_batches_ready(packed, monkeypatch):
-    from vidflow.pipelines import executor
+    from vidflow.pipelines import work
 
     decoded = []
-    original = executor.decode_frames
-    monkeypatch.setattr(
-        executor, "decode_frames", lambda data, *args, **kw: decoded.append(1) or original(data, *args, **kw)
-    )
+    original = work.show_frames
+    monkeypatch.setattr(work, "show_frames", lambda data, *args, **kw: decoded.append(1) or original(data, *args, **kw))
     monkeypatch.setattr("vidflow.pipelines.feeding.DECODED_BYTES", 1)
     iterator = iter(loader(packed, batch_size=1, limit=19))
     next(iterator)

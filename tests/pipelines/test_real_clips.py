@@ -11,9 +11,10 @@ from vidflow.config.pipeline import ClipPipeline, Normalize, RandomResizedCrop
 from vidflow.config.sampling import ClipSampling, SegmentSampling
 from vidflow.errors import DecodeError
 from vidflow.media.probe import probe_video
-from vidflow.pipelines.executor import WorkItem, make_executor
+from vidflow.pipelines.executor import make_executor
 from vidflow.pipelines.frame_choice import choose_frames
 from vidflow.pipelines.plan import make_plan, sample_rng
+from vidflow.pipelines.work import WorkItem
 from vidflow.schema import SampleRecord
 
 MEDIA = os.environ.get("VIDFLOW_MEDIA")

@@ -8,10 +8,11 @@ from vidflow.bench.timing import Pass
 from vidflow.config.pipeline import ClipPipeline
 from vidflow.dataset import PackedDataset
 from vidflow.members import stream_bytes
-from vidflow.pipelines.executor import ExecutorName, WorkItem
+from vidflow.pipelines.executor import ExecutorName
 from vidflow.pipelines.loader import build_loader
 from vidflow.pipelines.plan import make_plan, sample_rng
 from vidflow.pipelines.reading import read_members
+from vidflow.pipelines.work import WorkItem
 
 
 def stage_passes(

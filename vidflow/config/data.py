@@ -42,6 +42,9 @@ class DataConfig(Frozen):
     measures both at the start and says what it has chosen. Without a GPU it is the CPU."""
     num_threads: int | None = Field(default=None, gt=0)
     """CPU threads per process that decode and resample; None takes the process's share of the cores."""
+    workers: Literal["auto", "threads", "processes"] = "auto"
+    """Whether these threads decode themselves, taking turns at Python's lock, or a process for each of them does
+    (Linux; 60 MB each). ``auto`` takes processes where there are several threads and 32 samples or more for each."""
     shuffle_window: int = Field(default=1024, gt=0)
     """Samples among which training shuffles."""
     batch_size_eval: int | None = Field(default=None, gt=0)

@@ -207,6 +207,7 @@ def training_loader(config: Experiment, training: TrainingData, accelerator: Acc
             executor=data.executor,
             decode=data.decode,
             num_threads=data.num_threads,
+            workers=data.workers,
             window=Window(num_samples=data.shuffle_window),
             on_bad_sample=data.on_bad_sample,
             checksums=data.checksums,
@@ -248,6 +249,7 @@ def evaluation_loader(
         executor=data.executor,
         decode=data.decode,
         num_threads=data.num_threads,
+        workers=data.workers,
         on_bad_sample="skip" if data.on_bad_sample_eval == "miss" else "raise",
         checksums=data.checksums,
     )

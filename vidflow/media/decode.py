@@ -9,7 +9,7 @@ A video whose time stamps or seeks cannot be trusted (``VideoInfo.seekable``) is
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import takewhile
@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 from vidflow.errors import DecodeError
-from vidflow.media.pixels import RgbWriter, Uprighter
+from vidflow.media.pixels import RgbConverter, Uprighter
 from vidflow.media.stream import Source, decode_linear, describe, open_video, read_packets
 from vidflow.schema import VideoInfo
 
@@ -52,36 +52,60 @@ def decode_frames(source: Source, info: VideoInfo, frames: np.ndarray, *, num_th
     if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
         raise ValueError(f"frames must be one-dimensional integers, got {numbers.dtype} of shape {numbers.shape}")
     out = np.empty((len(numbers), info.height, info.width, 3), np.uint8)
-    if not len(numbers):
-        return out
-    wanted, place, back = np.unique(numbers, return_index=True, return_inverse=True)
-    if wanted[0] < 0 or wanted[-1] >= info.num_frames:
-        bad = wanted[0] if wanted[0] < 0 else wanted[-1]
+    places: dict[int, list[int]] = {}
+    for place, number in enumerate(numbers.tolist()):
+        places.setdefault(number, []).append(place)
+
+    def keep(number: int, rgb: np.ndarray) -> None:
+        for place in places[number]:
+            np.copyto(out[place], rgb)
+
+    show_frames(source, info, sorted(places), keep, num_threads=num_threads)
+    return out
+
+
+def show_frames(
+    source: Source,
+    info: VideoInfo,
+    frames: Sequence[int],
+    show: Callable[[int, np.ndarray], None],
+    *,
+    num_threads: int = 1,
+) -> None:
+    """As ``decode_frames``, without memory for all frames: each is shown as soon as it comes out.
+
+    Args:
+        frames: distinct frame numbers, ascending.
+        show: called with the frame's number and its pixels, uint8 [H, W, 3], which are gone when it returns.
+
+    Raises:
+        ValueError, DecodeError: as ``decode_frames``.
+    """
+    if not frames:
+        return
+    if frames[0] < 0 or frames[-1] >= info.num_frames:
+        bad = frames[0] if frames[0] < 0 else frames[-1]
         raise ValueError(f"frame {bad} lies outside the video, which has frames 0 to {info.num_frames - 1}")
     where = describe(source)
-    position_of = dict(zip(wanted.tolist(), place.tolist(), strict=True))
-    writer = RgbWriter(width=info.width, height=info.height, rotation=info.rotation)
+    converter = RgbConverter(width=info.width, height=info.height, rotation=info.rotation)
     with _opened(source, info, num_threads) as (file, stream):
         if info.seekable:
-            numbered = _jumping(file, stream, info, list(position_of), where)
+            numbered = _jumping(file, stream, info, list(frames), where)
         else:
             numbered = _from_start(file, stream, info, where)
-        missing = set(position_of)
+        missing = set(frames)
         for number, frame in numbered:
             if number in missing:
                 try:
-                    writer.write(frame, out[position_of[number]])
+                    rgb = converter(frame)
                 except DecodeError as error:
                     raise DecodeError(f"{where}: frame {number}: {error}") from error
+                show(number, rgb)
                 missing.remove(number)
                 if not missing:
                     break
     if missing:
         raise DecodeError(f"{where}: frame {min(missing)} of {info.num_frames} does not come out; {_CHANGED}")
-    for position, first in enumerate(place[back].tolist()):
-        if first != position:
-            out[position] = out[first]
-    return out
 
 
 def iter_video_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) -> Iterator[av.VideoFrame]:
@@ -109,14 +133,13 @@ def iter_rgb_frames(source: Source, info: VideoInfo, *, num_threads: int = 1) ->
     Raises:
         DecodeError: as ``iter_video_frames`` does.
     """
-    writer = RgbWriter(width=info.width, height=info.height, rotation=info.rotation)
+    converter = RgbConverter(width=info.width, height=info.height, rotation=info.rotation)
     for number, frame in enumerate(_in_order(source, info, num_threads)):
-        out = np.empty((info.height, info.width, 3), np.uint8)
         try:
-            writer.write(frame, out)
+            rgb = converter(frame)
         except DecodeError as error:
             raise DecodeError(f"{describe(source)}: frame {number}: {error}") from error
-        yield out
+        yield np.array(rgb, order="C")
 
 
 def _in_order(source: Source, info: VideoInfo, num_threads: int) -> Iterator[av.VideoFrame]:

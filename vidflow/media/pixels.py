@@ -54,8 +54,8 @@ def _side_data(frame: av.VideoFrame) -> list[av.sidedata.sidedata.SideData]:
     return [frame.side_data[i] for i in range(len(frame.side_data))]
 
 
-class RgbWriter:
-    """Writes frames as upright RGB into given arrays; not to be shared between threads.
+class RgbConverter:
+    """Turns frames into upright RGB; not to be shared between threads.
 
     Args:
         width: of the upright frame, in pixels.
@@ -68,8 +68,8 @@ class RgbWriter:
         self._turns = -rotation // 90  # NumPy turns counter-clockwise
         self._reformatter = VideoReformatter()
 
-    def write(self, frame: av.VideoFrame, out: np.ndarray) -> None:
-        """Convert a frame into ``out``, uint8 [H, W, 3].
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [H, W, 3], a view of FFmpeg's memory, whose rows may lie apart.
 
         Raises:
             DecodeError: the frame's colour matrix is one that swscale cannot convert (YCoCg, ICtCp, ...).
@@ -84,8 +84,8 @@ class RgbWriter:
             raise DecodeError(f"{what} cannot be converted to RGB ({error.strerror})") from error
         plane = rgb.planes[0]
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, : 3 * width]
-        pixels = lines.reshape(height, width, 3)  # still the frame's own memory: copied once, into its place
-        np.copyto(out, np.rot90(pixels, self._turns) if self._turns else pixels)
+        pixels = lines.reshape(height, width, 3)
+        return np.rot90(pixels, self._turns) if self._turns else pixels
 
 
 class Uprighter:

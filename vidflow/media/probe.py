@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import numpy as np
 
 from vidflow.errors import DecodeError
-from vidflow.media.pixels import RgbWriter, rotation_of
+from vidflow.media.pixels import RgbConverter, rotation_of
 from vidflow.media.seekpoints import KeyFrames
 from vidflow.media.stream import Source, container_of, decode_linear, describe, open_video
 from vidflow.media.timestamps import Times
@@ -164,7 +163,7 @@ def _info(
         rotation = rotation_of(first)
         width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
         # Colours that cannot be converted are found now and not in training.
-        RgbWriter(width=width, height=height, rotation=rotation).write(first, np.empty((height, width, 3), np.uint8))
+        RgbConverter(width=width, height=height, rotation=rotation)(first)
     except DecodeError as error:
         raise DecodeError(f"{where}: {error}") from error
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate

@@ -6,7 +6,7 @@ import pytest
 
 from vidflow.errors import DecodeError
 from vidflow.media.decode import decode_frames
-from vidflow.media.pixels import RgbWriter
+from vidflow.media.pixels import RgbConverter
 from vidflow.media.probe import probe_video
 
 # Kr and Kb of ITU-R BT.601, BT.709 and BT.2020.
@@ -34,9 +34,7 @@ def flat_frame(y, u, v, *, pixel_format="yuv420p", matrix=2, color_range=0, widt
 
 def to_rgb(frame, **changes):
     size = {"width": frame.width, "height": frame.height, "rotation": 0} | changes
-    out = np.zeros((size["height"], size["width"], 3), np.uint8)
-    RgbWriter(**size).write(frame, out)
-    return out
+    return np.array(RgbConverter(**size)(frame))
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
@@ -64,15 +62,12 @@ def test_full_range_pixel_formats_need_no_tag():
     assert np.abs(rgb - expected_rgb(150, 100, 180, matrix="601", full_range=True)).max() <= 2
 
 
-def test_one_writer_gives_the_same_for_a_frame_whatever_came_before():
-    writer = RgbWriter(width=64, height=48, rotation=0)
+def test_one_converter_gives_the_same_for_a_frame_whatever_came_before():
+    converter = RgbConverter(width=64, height=48, rotation=0)
     plain, tagged = flat_frame(150, 100, 180), flat_frame(150, 100, 180, matrix=1, color_range=2)
-    first, again = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64, 3), np.uint8)
-    writer.write(plain, first)
-    writer.write(tagged, again)
-    assert not np.array_equal(first, again)
-    writer.write(plain, again)
-    assert np.array_equal(first, again)
+    first, second = np.array(converter(plain)), np.array(converter(tagged))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(converter(plain), first)
 
 
 @pytest.mark.parametrize("matrix", [8, 14])  # YCoCg, ICtCp

@@ -8,7 +8,7 @@ import pytest
 
 from vidflow.errors import DecodeError
 from vidflow.media.decode import decode_frames
-from vidflow.media.pixels import RgbWriter
+from vidflow.media.pixels import RgbConverter
 from vidflow.media.probe import probe_video
 from vidflow.media.window import TOLERANCE_SECONDS, Window, open_window
 
@@ -17,9 +17,7 @@ def shown(path: Path, window: Window) -> list[np.ndarray]:
     with open_window(path, window) as opened:
         pictures = []
         for frame in opened.frames:
-            out = np.empty((opened.height, opened.width, 3), np.uint8)
-            RgbWriter(width=opened.width, height=opened.height, rotation=0).write(frame, out)
-            pictures.append(out)
+            pictures.append(np.array(RgbConverter(width=opened.width, height=opened.height, rotation=0)(frame)))
         return pictures
 
 
