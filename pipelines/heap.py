@@ -6,12 +6,17 @@ heaps of the threads of each pass grew over some ten epochs, on small clips by a
 """
 
 import ctypes
+import math
+import time
 from functools import cache
 
 # Options of mallopt, and the largest block that glibc can keep; malloc.h of glibc.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 << 20
 _KEPT_BYTES = 512 << 20
+_SECONDS_BETWEEN = 5.0
+
+_released_at = -math.inf
 
 
 @cache
@@ -34,7 +39,12 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Return what is free to the system, where the C library can; takes some 10 ms."""
-    libc = _libc()
-    if libc is not None:
+    """Return what is free to the system, where the C library can, and if it is not seconds ago that it did.
+
+    It takes some 10 ms, and the next pass takes the pages anew, which very short passes would feel.
+    """
+    global _released_at
+    libc, now = _libc(), time.monotonic()
+    if libc is not None and now > _released_at + _SECONDS_BETWEEN:
+        _released_at = now
         libc.malloc_trim(0)
