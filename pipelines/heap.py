@@ -14,7 +14,7 @@ from functools import cache
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 << 20
 _KEPT_BYTES = 512 << 20
-_SECONDS_BETWEEN = 5.0
+_SECONDS_BETWEEN = 1.0
 
 _released_at = -math.inf
 
@@ -39,7 +39,7 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Return what is free to the system, where the C library can, and if it is not seconds ago that it did.
+    """Return what is free to the system, where the C library can, and if it has not just done so.
 
     It takes some 10 ms, and the next pass takes the pages anew, which very short passes would feel.
     """
