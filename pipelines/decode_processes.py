@@ -36,6 +36,7 @@ class DecodeProcesses:
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._failure: VidflowError | None = None
         self._lock = threading.Lock()
+        self._owner = os.getpid()
 
     def ensure(self, count: int) -> None:
         """Have at least this many; those that are missing are started, and nobody waits for them."""
@@ -55,6 +56,8 @@ class DecodeProcesses:
             DecodeError: naming the sample, also where it has brought the process down.
             VidflowError: a process did not start, or was killed.
         """
+        if os.getpid() != self._owner:  # a fork, whose parent they work for
+            return prepare_on_host(item, resample=resample)
         if self._failure is not None:
             raise self._failure
         try:

@@ -182,19 +182,23 @@ def test_they_hold_neither_torch_nor_dali():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def _is_forgotten(queue) -> None:
-    queue.put(decode_processes._shared is None)
+def _in_a_fork(queue, parents, item) -> None:
+    views = parents(item, resample=True)
+    queue.put(
+        (decode_processes._shared is None, parents._free.qsize(), equal(views, prepare_on_host(item, resample=True)))
+    )
 
 
-def test_a_fork_has_none_of_its_parents_processes():
-    shared_processes(1)
+def test_a_fork_leaves_its_parents_processes_alone(item):
+    parents = ready(shared_processes(1), 1)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_is_forgotten, args=(queue,))
+    child = context.Process(target=_in_a_fork, args=(queue, parents, item))
     child.start()
-    assert queue.get(timeout=30)
+    assert queue.get(timeout=30) == (True, parents._free.qsize(), True)
     child.join()
-    assert decode_processes._shared is not None
+    assert decode_processes._shared is parents
+    assert equal(parents(item, resample=True), prepare_on_host(item, resample=True))
 
 
 def test_auto_takes_them_where_they_have_enough_to_do(monkeypatch):
