@@ -2,7 +2,7 @@
 
 Threads that decode take turns at Python's lock some hundred times per clip, which on small clips costs a third of the
 cores. These processes decode and resample as ``prepare_on_host`` does, and give equal pixels; they hold neither torch
-nor DALI, start in a quarter of a second, and are shared by all loaders of the process that has started them. Until they
+nor DALI, start in a third of a second, and are shared by all loaders of the process that has started them. Until they
 are ready the calling threads decode themselves.
 """
 
@@ -17,6 +17,7 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from vidflow.errors import DecodeError, VidflowError
 from vidflow.pipelines.decode_messages import READY, Places, put_job, take_sources
@@ -26,6 +27,16 @@ from vidflow.pipelines.work import Source, WorkItem, prepare_on_host
 # What FFmpeg does when a file makes it fail: the sample's fault, and not that of whoever sends a signal.
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 _END_SECONDS = 2.0
+# Ctrl-C and a scheduler's SIGTERM reach all processes of a job; the training process decides when to end.
+_FOR_ALL = (signal.SIGINT, signal.SIGTERM)
+# Not `-m`, so that the signals are ignored before anything is imported.
+_START = """import signal, sys
+for number in map(int, sys.argv[1].split(",")):
+    signal.signal(number, signal.SIG_IGN)
+from vidflow.pipelines.decode_worker import main
+main(sys.argv[2:])"""
+# What one large sample has needed is given back behind it.
+_KEPT_BYTES = 64 << 20
 
 
 class DecodeProcesses:
@@ -81,8 +92,10 @@ class DecodeProcesses:
 
     def close(self) -> None:
         """End all processes; what is being decoded is lost."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
-            workers, self._workers = self._workers, []
+            workers, self._workers, self._free = self._workers, [], queue.SimpleQueue()
         for worker in workers:
             worker.stop()
         for worker in workers:
@@ -92,10 +105,13 @@ class DecodeProcesses:
         if worker.is_ready():
             self._free.put(worker)
             return
+        status = worker.wait()
         with self._lock:
             if worker not in self._workers:  # closed meanwhile
                 return
-        status = worker.wait()
+            if -status in _FOR_ALL:
+                self._workers.remove(worker)
+                return
         self._failure = VidflowError(
             f"a process for decoding ended with status {status} before it was ready (its own message is above); "
             "use data.workers = 'threads'"
@@ -103,6 +119,8 @@ class DecodeProcesses:
 
     def _replace(self, worker: "_Worker") -> None:
         with self._lock:
+            if worker not in self._workers:  # closed meanwhile
+                return
             self._workers.remove(worker)
             count = len(self._workers) + 1
         self.ensure(count)
@@ -113,17 +131,19 @@ class _Worker:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._encoded, self._pixels = SharedBytes.create("vidflow-encoded"), SharedBytes.create("vidflow-pixels")
-        descriptors = (theirs.fileno(), self._encoded.fd, self._pixels.fd)
-        # Not multiprocessing: its start methods fork threads that hold locks, or run the user's main module again.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "vidflow.pipelines.decode_worker", *map(str, descriptors)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=descriptors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-        theirs.close()
-        self._socket, self._connection = ours, Connection(os.dup(ours.fileno()))
+        with theirs:
+            self._connection = Connection(ours.detach())
+            self._encoded, self._pixels = SharedBytes.create("vidflow-encoded"), SharedBytes.create("vidflow-pixels")
+            descriptors = (theirs.fileno(), self._encoded.fd, self._pixels.fd)
+            signals = ",".join(str(int(number)) for number in _FOR_ALL)
+            # Not multiprocessing: its start methods fork threads that hold locks, or run the user's main module again.
+            # `-P`: what this process does not import from its working directory, they do not either.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, signals, *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+            )
         self.start: threading.Thread | None = None
         """Waits until it is ready."""
 
@@ -143,12 +163,17 @@ class _Worker:
         job = put_job(item, self._encoded, resample=resample)
         self._connection.send_bytes(pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
         answer: Places | Exception = pickle.loads(self._connection.recv_bytes())
-        return answer if isinstance(answer, Exception) else take_sources(answer, self._pixels)
+        try:
+            return answer if isinstance(answer, Exception) else take_sources(answer, self._pixels)
+        finally:
+            self._pixels.shrink(_KEPT_BYTES)
+            self._encoded.shrink(_KEPT_BYTES)
 
     def stop(self) -> None:
         """Tell it to end, and whoever waits for it."""
-        with suppress(OSError):  # it has ended by itself
-            self._socket.shutdown(socket.SHUT_RDWR)
+        # Where it has ended by itself, that is an error.
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
+            ours.shutdown(socket.SHUT_RDWR)
 
     def wait(self) -> int:
         """Its exit status, negative for a signal."""
@@ -164,7 +189,6 @@ class _Worker:
         if self.start is not None:
             self.start.join()
         self._connection.close()
-        self._socket.close()
         self._encoded.close()
         self._pixels.close()
         return status
@@ -174,11 +198,13 @@ def _death(item: WorkItem, status: int) -> VidflowError:
     sample = f"sample {item.record.key} ({item.record.id})"
     if -status in _CRASHES:
         return DecodeError(f"{sample}: brings the decoder down ({signal.Signals(-status).name})")
+    if -status == signal.SIGKILL:
+        return VidflowError(
+            f"the process that decoded {sample} was killed by SIGKILL, as systems do when memory is short; lower "
+            "data.num_threads, or use data.workers = 'threads'"
+        )
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return VidflowError(
-        f"the process that decoded {sample} {how}; is memory short? Lower data.num_threads, or use data.workers = "
-        "'threads'"
-    )
+    return VidflowError(f"the process that decoded {sample} {how}; what it has said is above")
 
 
 _shared: DecodeProcesses | None = None
@@ -194,6 +220,21 @@ def shared_processes(count: int) -> DecodeProcesses:
             atexit.register(_shared.close)
     _shared.ensure(count)
     return _shared
+
+
+class SharedHost:
+    """``prepare_on_host`` by the processes of this process, which are started when it is first called.
+
+    Args:
+        count: threads that call it.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __call__(self, item: WorkItem, *, resample: bool) -> list[Source]:
+        """See ``DecodeProcesses``."""
+        return shared_processes(self._count)(item, resample=resample)
 
 
 def _forget() -> None:

@@ -106,7 +106,7 @@ class ClipMaker:
         if record.video is not None and isinstance(data, Mapping):  # with skeletons, which clips do not need
             data = stream_bytes(record, data)
         item = WorkItem(record, plan, data, tuple(more))
-        # Of pictures only those that are shown wait for their turn: thirty times less memory for 8 of 250.
+        # Of pictures only those that are shown wait to be decoded: thirty times less memory for 8 of 250.
         return item if record.frames is None else replace(item, data=needed_content(item))
 
     def prepare(self, item: WorkItem) -> Any:

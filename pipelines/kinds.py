@@ -125,9 +125,9 @@ def _refuse_other_bands(dataset: PackedDataset, indices: np.ndarray, pipeline: A
 def _host(settings: MakerSettings) -> HostPrepare:
     if not settings.processes:
         return prepare_on_host
-    from vidflow.pipelines.decode_processes import shared_processes
+    from vidflow.pipelines.decode_processes import SharedHost
 
-    return shared_processes(settings.num_threads)
+    return SharedHost(settings.num_threads)
 
 
 def _clip_maker(

@@ -357,7 +357,7 @@ def make_loader(
         executor=executor,
         decode=decode,
         num_threads=threads,
-        processes=takes_processes(workers, num_threads=threads, num_samples=len(indices)),
+        processes=takes_processes(workers, num_threads=threads, num_samples=len(indices) // world_size),
     )
     maker, note = make_inputs(dataset, pipeline, indices, settings)
     return Loader(

@@ -29,13 +29,21 @@ class SharedBytes:
 
     def view(self, size: int) -> memoryview:
         """The first ``size`` bytes, made larger where they are not there yet; what lies in them stays."""
-        if self._map is None or len(self._map) < size:
-            length = max(-(-size // _ROUND) * _ROUND, os.fstat(self.fd).st_size)
+        there = os.fstat(self.fd).st_size
+        if self._map is None or not size <= len(self._map) <= there:
+            length = max(-(-size // _ROUND) * _ROUND, _ROUND, there)
             os.posix_fallocate(self.fd, 0, length)  # here, and not by a bus error later, where memory is short
             # The old mapping goes when the last view of it does.
             self._map = mmap.mmap(self.fd, length)
         return memoryview(self._map)[:size]
 
+    def shrink(self, limit: int) -> None:
+        """Give all back, if it is more than ``limit`` bytes; no process may look at old views any more."""
+        if self._map is not None and len(self._map) > limit:
+            self._map = None
+            os.ftruncate(self.fd, 0)
+
     def close(self) -> None:
         self._map = None
         os.close(self.fd)
+        self.fd = -1

@@ -111,6 +111,28 @@ def test_damage_is_told_as_here(processes, item):
     assert len(processes._workers) == 1
 
 
+@pytest.mark.parametrize("pictures", [False, True])
+def test_an_empty_sample_is_damaged_as_here(processes, item, pictures):
+    if pictures:
+        record, _ = frames_sample(12)
+        item = WorkItem(record, make_plan(record, PIPELINE, sample_rng(0, 0, 0)), {})
+    else:
+        item = replace(item, data=b"")
+    with pytest.raises(DecodeError) as here:
+        prepare_on_host(item, resample=True)
+    with pytest.raises(DecodeError) as beside:
+        processes(item, resample=True)
+    assert str(beside.value) == str(here.value)
+
+
+def test_memory_of_a_large_sample_is_given_back(processes, item, monkeypatch):
+    monkeypatch.setattr(decode_processes, "_KEPT_BYTES", 0)
+    (worker,) = processes._workers
+    for resample in (True, False, True):
+        assert equal(processes(item, resample=resample), prepare_on_host(item, resample=resample))
+        assert os.fstat(worker._pixels.fd).st_size == os.fstat(worker._encoded.fd).st_size == 0
+
+
 def test_errors_of_the_program_tell_where_they_were_raised(processes, item):
     with pytest.raises(ValueError, match="lies outside the video") as raised:
         processes(replace(item, plan=replace(item.plan, frames=item.plan.frames + 10**6)), resample=True)
@@ -121,7 +143,7 @@ def test_errors_of_the_program_tell_where_they_were_raised(processes, item):
     ("sent", "error", "words"),
     [
         (signal.SIGSEGV, DecodeError, "brings the decoder down .SIGSEGV"),
-        (signal.SIGKILL, VidflowError, "was killed by SIGKILL; is memory short"),
+        (signal.SIGKILL, VidflowError, "was killed by SIGKILL, as systems do when memory is short"),
     ],
 )
 def test_a_process_that_dies_is_named_with_its_sample_and_replaced(processes, item, sent, error, words):
@@ -159,6 +181,58 @@ def test_signals_to_the_whole_job_do_not_end_them(processes, item):
     for sent in (signal.SIGINT, signal.SIGTERM):
         os.kill(pids(processes)[0], sent)
     assert equal(processes(item, resample=True), prepare_on_host(item, resample=True))
+    assert len(processes._workers) == 1
+
+
+def test_a_signal_to_the_whole_job_while_they_start_is_no_failure(item):
+    processes = DecodeProcesses()
+    processes.ensure(1)
+    os.kill(pids(processes)[0], signal.SIGTERM)
+    end = time.monotonic() + START_SECONDS
+    while processes._workers and not processes._free.qsize() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert equal(processes(item, resample=True), prepare_on_host(item, resample=True))
+    processes.close()
+
+
+def test_after_closing_the_caller_decodes(processes, item):
+    processes.close()
+    assert equal(processes(item, resample=True), prepare_on_host(item, resample=True))
+
+
+def test_a_fork_that_ends_leaves_its_parents_processes_alone(tmp_path):
+    script = (
+        "import os, sys, time\nfrom vidflow.pipelines.decode_processes import shared_processes\n"
+        "made = shared_processes(1)\nwhile made._free.qsize() < 1: time.sleep(0.01)\n"
+        "child = os.fork()\n"
+        "if not child: sys.exit(0)\n"
+        "os.waitpid(child, 0)\ntime.sleep(0.2)\n"
+        "print(made._workers[0]._process.poll())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_files_of_the_working_directory_are_not_imported(tmp_path):
+    (tmp_path / "fractions.py").write_text("raise RuntimeError('the wrong one')")
+    script = tmp_path / "elsewhere" / "run.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import time\nfrom vidflow.pipelines.decode_processes import shared_processes\n"
+        "made = shared_processes(1)\n"
+        "while made._free.qsize() < 1 and made._failure is None: time.sleep(0.01)\n"
+        "print(made._failure)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
+def test_they_are_started_when_they_are_first_needed(packed, monkeypatch):
+    monkeypatch.setattr(decode_processes, "shared_processes", lambda count: pytest.fail("were started"))
+    options = {"split": "train", "batch_size": 4, "training": True, "num_threads": 2, "workers": "processes"}
+    for _ in build_loader(packed, PIPELINE, executor="reference", **options):
+        break
+    build_loader(packed, PIPELINE, **options)
 
 
 def test_they_end_with_a_process_that_is_killed():
@@ -215,6 +289,7 @@ def test_auto_takes_them_where_they_have_enough_to_do(monkeypatch):
 
 def test_shared_bytes_grow_and_keep_what_is_in_them():
     ours = SharedBytes.create("test")
+    assert len(ours.view(0)) == 0
     theirs = SharedBytes(os.dup(ours.fd))
     small = ours.view(5)
     small[:] = b"hello"
@@ -224,7 +299,6 @@ def test_shared_bytes_grow_and_keep_what_is_in_them():
     assert ours.view(3 << 20)[-1] == 7
     small[:1] = b"j"
     assert bytes(large[:5]) == b"jello"
-    assert len(ours.view(0)) == 0
     ours.close()
     theirs.close()
 
