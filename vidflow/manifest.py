@@ -158,7 +158,9 @@ def _built(model: type[_Model], values: dict[str, typing.Any]) -> _Model:
     It sets what pydantic's own sets (BaseModel.model_construct, pydantic 2).
     """
     built = model.__new__(model)
-    object.__setattr__(built, "__dict__", _defaults(model) | values)
+    # In the order of the fields, in which records are written as JSON.
+    ordered = {name: values.get(name, default) for name, default in _defaults(model).items()}
+    object.__setattr__(built, "__dict__", ordered)
     object.__setattr__(built, "__pydantic_fields_set__", set(values))
     object.__setattr__(built, "__pydantic_extra__", None)
     object.__setattr__(built, "__pydantic_private__", None)
@@ -167,7 +169,7 @@ def _built(model: type[_Model], values: dict[str, typing.Any]) -> _Model:
 
 @cache
 def _defaults(model: type[Frozen]) -> dict[str, typing.Any]:
-    return {name: field.default for name, field in model.model_fields.items() if not field.is_required()}
+    return {name: field.default for name, field in model.model_fields.items()}
 
 
 def read_table(source: Path | typing.BinaryIO, where: str) -> pa.Table:
