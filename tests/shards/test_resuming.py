@@ -122,28 +122,39 @@ def test_an_unfinished_run_refuses_another_command_and_names_the_difference(
     assert command(*arguments, "--out", tmp_path / "out", "--overwrite").returncode == 0
 
 
-def test_ctrl_c_leaves_no_process_and_no_temporary_file(command, arguments, whole, files_of, tmp_path):
-    line = [*arguments, "--profile", "train"]
+def interrupted(line: list[str], out: Path) -> tuple[int, str]:
+    """Exit status and stderr of a run that gets Ctrl-C when its first shard is there."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "vidflow", *line, "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "vidflow", *line, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("*.tar")) and time.monotonic() < deadline:
+    while not list(out.glob("*.tar")) and time.monotonic() < deadline:
         time.sleep(0.005)
     # As a terminal does: to the whole group.
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
+    return process.returncode, stderr
+
+
+def test_ctrl_c_leaves_no_process_and_no_temporary_file(command, arguments, whole, files_of, tmp_path):
+    line = [*arguments, "--profile", "train"]
+    # On a busy machine a run may be through before it is interrupted: then the next one.
+    for out in (tmp_path / "1" / "out", tmp_path / "2" / "out", tmp_path / "3" / "out"):
+        out.parent.mkdir()
+        status, stderr = interrupted(line, out)
+        if status:
+            break
+    assert status == 130
     assert "Traceback" not in stderr
-    assert running_below(tmp_path / "out") == []
-    left = [path.name for path in tmp_path.glob("out/.vidflow/*")]
+    assert running_below(out) == []
+    left = [path.name for path in out.glob(".vidflow/*")]
     assert not [name for name in left if name.endswith(".part") or name.startswith("staging")]
-    assert command(*line, "--out", tmp_path / "out").returncode == 0
-    assert files_of(tmp_path / "out") == files_of(whole["train"])
+    assert command(*line, "--out", out).returncode == 0
+    assert files_of(out) == files_of(whole["train"])
 
 
 def limit_files_to(size: int):
