@@ -5,6 +5,7 @@ Encoded bytes and pixels do not pass through the socket but lie in shared memory
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def put_job(item: WorkItem, memory: SharedBytes, *, resample: bool) -> Job:
     if isinstance(data, bytes):
         memory.view(len(data))[:] = data
         return Job(replace(item, data=b""), None, len(data), resample)
-    if not isinstance(data, dict):
+    if isinstance(data, Path):
         return Job(item, None, 0, resample)
     members = tuple((name, len(content)) for name, content in data.items())
     num_bytes = sum(size for _, size in members)
@@ -47,8 +48,10 @@ def put_job(item: WorkItem, memory: SharedBytes, *, resample: bool) -> Job:
 
 def take_item(job: Job, memory: SharedBytes) -> WorkItem:
     """The sample as it was given to ``put_job``, with the content that it needs."""
+    if isinstance(job.item.data, Path):
+        return job.item
     if job.members is None:
-        return replace(job.item, data=bytes(memory.view(job.num_bytes))) if job.item.data == b"" else job.item
+        return replace(job.item, data=bytes(memory.view(job.num_bytes)))
     content, start = memory.view(job.num_bytes), 0
     members = {}
     for name, size in job.members:

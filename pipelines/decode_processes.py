@@ -55,10 +55,10 @@ class DecodeProcesses:
             new = [_Worker() for _ in range(count - len(self._workers))]
             self._workers += new
         for worker in new:
-            worker.start = threading.Thread(
+            worker.starter = threading.Thread(
                 target=self._wait_for, args=(worker,), name="vidflow-worker-start", daemon=True
             )
-            worker.start.start()
+            worker.starter.start()
 
     def __call__(self, item: WorkItem, *, resample: bool) -> list[Source]:
         """As ``prepare_on_host``; called from several threads at once.
@@ -144,7 +144,7 @@ class _Worker:
                 pass_fds=descriptors,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             )
-        self.start: threading.Thread | None = None
+        self.starter: threading.Thread | None = None
         """Waits until it is ready."""
 
     def is_ready(self) -> bool:
@@ -162,6 +162,7 @@ class _Worker:
         """
         job = put_job(item, self._encoded, resample=resample)
         self._connection.send_bytes(pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
+        # Pickles pass between this process and its own child only.
         answer: Places | Exception = pickle.loads(self._connection.recv_bytes())
         try:
             return answer if isinstance(answer, Exception) else take_sources(answer, self._pixels)
@@ -186,8 +187,8 @@ class _Worker:
     def end(self) -> int:
         """Wait for it, and give back what was shared with it; its exit status."""
         status = self.wait()
-        if self.start is not None:
-            self.start.join()
+        if self.starter is not None:
+            self.starter.join()
         self._connection.close()
         self._encoded.close()
         self._pixels.close()

@@ -16,7 +16,7 @@ from vidflow.members import flow_arrays, flow_suffix, frame_arrays, frame_suffix
 from vidflow.pipelines.effects import change_frames
 from vidflow.pipelines.host_resample import Allocate, ViewWriter, can_resample, empty_pixels, resampled_views
 from vidflow.pipelines.plan import Plan
-from vidflow.schema import SampleRecord
+from vidflow.schema import FramesInfo, SampleRecord
 
 Source = np.ndarray | list[np.ndarray]
 """What one plan of a sample becomes on the CPU: frames, uint8 [C*T, H, W, 3 or 2 L]; or a list of its resampled views,
@@ -80,7 +80,7 @@ def _decoded(item: WorkItem, numbers: np.ndarray) -> np.ndarray:
             wanted, places = np.unique(numbers, return_inverse=True)
             frames = frame_arrays(record, data, wanted.tolist())
             return frames if np.array_equal(wanted, numbers) else frames[places]
-        steps = np.minimum(numbers[:, None] + np.arange(length), record.frames.num_flow - 1)  # [N, L]
+        steps = _flow_steps(numbers, length, record.frames)
         wanted, places = np.unique(steps, return_inverse=True)
         flow = flow_arrays(record, data, wanted.tolist())[places.reshape(steps.shape)]  # [N, L, H, W, 2]
         count, _, height, width, _ = flow.shape
@@ -91,6 +91,11 @@ def _decoded(item: WorkItem, numbers: np.ndarray) -> np.ndarray:
         return decode_frames(data, record.video, numbers)
     except DecodeError as error:
         raise DecodeError(f"sample {record.key} ({record.id}): {error}") from error
+
+
+def _flow_steps(firsts: np.ndarray, length: int, info: FramesInfo) -> np.ndarray:
+    """Steps of flow that are stacked, int64 [N, L]; where a sample ends, its last one repeats."""
+    return np.minimum(firsts[:, None] + np.arange(length), info.num_flow - 1)
 
 
 def _pictures(item: WorkItem) -> Mapping[str, bytes]:
@@ -159,8 +164,8 @@ def needed_content(item: WorkItem) -> bytes | Path | dict[str, bytes]:
     names: set[str] = set()
     for plan in item.plans:
         if plan.flow_length:
-            steps = np.minimum(plan.frames[:, None] + np.arange(plan.flow_length), info.num_flow - 1)
-            names.update(flow_suffix(axis, step) for step in np.unique(steps).tolist() for axis in "xy")
+            steps = np.unique(_flow_steps(plan.frames, plan.flow_length, info))
+            names.update(flow_suffix(axis, step) for step in steps.tolist() for axis in "xy")
         else:
             names.update(frame_suffix(info, frame) for frame in np.unique(plan.frames).tolist())
     return {name: data for name, data in item.data.items() if name in names}
