@@ -74,17 +74,15 @@ def draw_heatmaps(
         raise ValueError("nothing to draw: give limbs, or with_keypoints = True")
     keypoints, scores = keypoints.float(), scores.float()
     drawn = (scores >= MIN_SCORE) & (keypoints.abs() < _FAR).all(dim=-1)  # NaN compares as False
-    # Number of the map [N, 1, T, num_maps]; people share it.
-    steps = [torch.arange(count, device=keypoints.device) for count in (N, T, num_maps)]
-    maps = ((steps[0][:, None, None] * num_maps + steps[2]) * T + steps[1][:, None])[:, None]
     pixels = _zeros(N * num_maps * T * size[0] * size[1], keypoints.device)
     if with_keypoints:
-        which = maps[..., :K].expand(N, M, T, K)[drawn]
-        _draw_points(pixels, which, keypoints[drawn], scores[drawn], size, sigma)
+        _draw_points(pixels.view(N, num_maps, T, -1), keypoints, torch.where(drawn, scores, 0), size, sigma)
     if limbs:
         first, second = torch.tensor(limbs, device=keypoints.device).T
         both = drawn[..., first] & drawn[..., second]  # [N, M, T, L]
-        which = maps[..., num_maps - len(limbs) :].expand_as(both)[both]
+        steps = [torch.arange(count, device=keypoints.device) for count in (N, T, len(limbs))]
+        maps = (steps[0][:, None, None] * num_maps + num_maps - len(limbs) + steps[2]) * T + steps[1][:, None]
+        which = maps[:, None].expand_as(both)[both]
         starts, ends = keypoints[..., first, :][both], keypoints[..., second, :][both]
         start_scores, end_scores = scores[..., first][both], scores[..., second][both]
         short = (ends - starts).square().sum(dim=1) < 1
@@ -121,22 +119,33 @@ def _windows(low: Tensor, high: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     return (low.double() - reach).trunc().float(), (high.double() + reach).trunc().float()
 
 
-def _draw_points(
-    pixels: Tensor, maps: Tensor, points: Tensor, heights: Tensor, size: tuple[int, int], sigma: float
-) -> None:
-    """Raise the maps to the Gaussians around points [n, 2]: outer products of one Gaussian per axis."""
-    limits = torch.tensor([[size[1] - 1.0], [size[0] - 1.0]], device=points.device)  # [x y, 1]
+def _draw_points(pixels: Tensor, points: Tensor, heights: Tensor, size: tuple[int, int], sigma: float) -> None:
+    """Raise the maps to the Gaussians around the keypoints: outer products of one Gaussian per axis.
+
+    Each sample has as many numbers to write as the others, so that torch's threads share the samples.
+
+    Args:
+        pixels: [N, C, T, H * W], of which the first K maps of C are drawn.
+        points: [N, M, T, K, 2].
+        heights: [N, M, T, K], 0 where nothing is drawn.
+    """
+    N, _, T, area = pixels.shape
+    K = points.shape[3]
+    device = points.device
+    points = torch.where(heights[..., None] > 0, points, 0)
+    limits = torch.tensor([[size[1] - 1.0], [size[0] - 1.0]], device=device)  # [x y, 1]
     first, last = _windows(points, points, sigma)
-    steps = torch.arange(int(2 * _REACH * sigma) + 2, dtype=torch.float32, device=points.device)
-    places = first[..., None] + steps  # [n, x y, side]
+    steps = torch.arange(int(2 * _REACH * sigma) + 2, dtype=torch.float32, device=device)
+    places = first[..., None] + steps  # [N, M, T, K, x y, side]
     rows = (places - points[..., None]).square_().mul_(-1 / (2 * sigma**2)).exp_()
     rows *= (places <= torch.minimum(last[..., None], limits)) & (places >= 0)
     # What was outside is 0 now: drawing it anywhere changes nothing.
     places = places.clamp_(min=0).minimum(limits).long()
-    values = (rows[:, 1] * heights[:, None])[:, :, None] * rows[:, 0, None, :]  # [n, side, side]
-    base = maps[:, None] * (size[0] * size[1]) + places[:, 1] * size[1]
-    where = base[:, :, None] + places[:, 0, None, :]
-    pixels.scatter_reduce_(0, where.flatten(), values.flatten(), "amax")
+    values = (rows[..., 1, :] * heights[..., None])[..., :, None] * rows[..., 0, None, :]  # [N, M, T, K, side, side]
+    maps = torch.arange(K, device=device) * T + torch.arange(T, device=device)[:, None]  # [T, K]
+    base = maps[..., None] * area + places[..., 1, :] * size[1]
+    where = base[..., :, None] + places[..., 0, None, :]
+    pixels.view(N, -1).scatter_reduce_(1, where.view(N, -1), values.view(N, -1), "amax")
 
 
 def _draw_lines(
