@@ -26,13 +26,13 @@ class TrainConfig(Frozen):
     log_every: int = Field(default=20, gt=0)
     """Optimizer steps per line of the log."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay per step of a running average of the weights, which is then what is validated and kept as best."""
+    """Decay per step of a running average of the weights, which is then what is validated, tested and kept as best."""
     compile: bool = False
     channels_last: bool | None = None
     """Channels are neighbours in memory; None does so on CPUs, whose convolutions are quicker then."""
     sync_bn: bool = False
     """Batch statistics over all processes; GPUs only."""
     precise_bn: int | None = Field(default=None, gt=0)
-    """Batches per process with which BatchNorm's statistics are measured after each epoch; None keeps the running
-    averages of training."""
+    """Batches per process with which BatchNorm's statistics are measured before each validation and checkpoint at an
+    epoch's end; None keeps the running averages of training."""
     tracker: Literal["none", "tensorboard"] = "none"

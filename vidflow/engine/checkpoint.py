@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidflow.engine.plain_state import flatten, restore
-from vidflow.engine.runs import RunFolder, write_atomic
+from vidflow.engine.runs import AVERAGED, MODEL, RunFolder, write_atomic
 from vidflow.errors import WeightsError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
@@ -91,20 +91,24 @@ def load_exactly(model: nn.Module, path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def save_checkpoint(run: RunFolder, progress: Progress, model: nn.Module, state: dict[str, Any]) -> Path:
+def save_checkpoint(
+    run: RunFolder, progress: Progress, model: nn.Module, state: dict[str, Any], *, averaged: nn.Module | None = None
+) -> Path:
     """Write ``checkpoints/step-N`` and then delete the older ones.
 
     Args:
         model: its weights become model.safetensors.
         state: optimizer, loader and the like; containers, plain values and tensors.
+        averaged: the model with averaged weights, which become averaged.safetensors.
     """
     target = run.checkpoints / f"step-{progress.step:08d}"
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    save_weights(
-        part / "model.safetensors", model.state_dict(), {"step": str(progress.step), "epoch": str(progress.epoch)}
-    )
+    notes = {"step": str(progress.step), "epoch": str(progress.epoch)}
+    save_weights(part / MODEL, model.state_dict(), notes)
+    if averaged is not None:
+        save_weights(part / AVERAGED, averaged.state_dict(), notes)
     tensors: dict[str, Tensor] = {}
     tree = flatten(state, tensors, "state")
     save_file(tensors, part / "training.safetensors")

@@ -44,7 +44,7 @@ from vidflow.engine.evaluate import collect, metrics_for, tell_missed
 from vidflow.engine.journal import EpochBar, Journal, Meter, epoch_bar
 from vidflow.engine.precise_bn import PreciseBN
 from vidflow.engine.processes import agree, from_all, share_buffers
-from vidflow.engine.runs import RunFolder
+from vidflow.engine.runs import AVERAGED, MODEL, RunFolder
 from vidflow.engine.schedule import Schedule
 from vidflow.engine.seeding import seed_all
 from vidflow.engine.signals import StoppedError, StopRequest
@@ -116,20 +116,21 @@ class Loop:
             "optimizer": optimizer_state(self.optimizer),
             "loader": self.loader.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
-            "ema": dict(self.ema.state_dict()) if self.ema is not None else None,
+            "num_averaged": int(self.ema.n_averaged) if self.ema is not None else None,
             "num_processes": self.accelerator.num_processes,
         }
 
     def restore(self, checkpoint: Path) -> None:
         """Continue from a checkpoint, on any number of processes."""
         self.progress, state = read_checkpoint(checkpoint)
-        load_exactly(self.model, checkpoint / "model.safetensors")
+        load_exactly(self.model, checkpoint / MODEL)
         load_optimizer_state(self.optimizer, state["optimizer"])
         self.loader.load_state_dict(state["loader"])
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        if self.ema is not None and state["ema"] is not None:
-            self.ema.load_state_dict(state["ema"])
+        if self.ema is not None and state["num_averaged"] is not None:
+            load_exactly(self.ema.module, checkpoint / AVERAGED)
+            self.ema.n_averaged.fill_(state["num_averaged"])
         self._saved = (checkpoint, self.loader.state_dict()) if checkpoint.parent == self.run.checkpoints else None
         if state["num_processes"] != self.accelerator.num_processes:
             self._tell(
@@ -145,7 +146,8 @@ class Loop:
         share_buffers(self.accelerator, self.model)
         target = self.run.checkpoints / f"step-{self.progress.step:08d}"
         if self.accelerator.is_main_process:
-            save_checkpoint(self.run, self.progress, self.model, self.state())
+            averaged = self.ema.module if self.ema is not None else None
+            save_checkpoint(self.run, self.progress, self.model, self.state(), averaged=averaged)
         self._saved = (target, where)
         self.accelerator.wait_for_everyone()
 
@@ -190,10 +192,13 @@ class Loop:
             if self.finished:
                 return self.progress
             signum = self._train_epoch(journal)
-            if self.precise_bn is not None and (self._between_epochs or self.finished):
-                self.precise_bn(self._validated_model, epoch=self.progress.epoch)
             due = self._between_epochs and self.progress.epoch % self.settings.checkpoint_every_epochs == 0
-            if signum or self.finished or due:
+            saved = bool(signum) or self.finished or due
+            # Training does not use the statistics: measured in between, nothing would see them.
+            seen = self.finished or (self._between_epochs and (saved or self._validation_is_due))
+            if self.precise_bn is not None and seen:
+                self.precise_bn(self._validated_model, epoch=self.progress.epoch)
+            if saved:
                 self.save()
             if signum:
                 self._leave(signum)

@@ -5,7 +5,8 @@ runs/<name>/
   classes.json                         names of the classes, so that predictions need no data set
   log.jsonl                            one JSON object per logged step and validation
   metrics.json                         last and best validation
-  checkpoints/step-00000120/           model.safetensors, training.safetensors, training.json; the latest is kept
+  checkpoints/step-00000120/           model.safetensors, training.safetensors, training.json, and with train.ema
+                                       averaged.safetensors; the latest is kept
   checkpoints/best.safetensors         weights of the best validation
 """
 
@@ -23,6 +24,7 @@ from vidflow.config.loading import load_config, to_toml
 from vidflow.errors import ConfigError, WeightsError
 
 _STEP = re.compile(r"step-(\d{8,})")
+MODEL, AVERAGED = "model.safetensors", "averaged.safetensors"
 _CONTENT = ("config.toml", "classes.json", "log.jsonl", "metrics.json", "checkpoints", "tensorboard")
 
 
@@ -126,6 +128,8 @@ class RunFolder:
     def weights(self, checkpoint: str) -> Path:
         """The weights file of ``best``, ``last``, or a path (a weights file or a checkpoint's folder).
 
+        Of a checkpoint with averaged weights these, as of a validation.
+
         Raises:
             WeightsError: there is none yet.
         """
@@ -139,9 +143,9 @@ class RunFolder:
             steps = self.saved_steps()
             if not steps:
                 raise WeightsError(f"{self.path}: has no checkpoint yet")
-            return steps[-1] / "model.safetensors"
+            return _weights_in(steps[-1])
         path = Path(checkpoint)
-        path = path / "model.safetensors" if path.is_dir() else path
+        path = _weights_in(path) if path.is_dir() else path
         if not path.is_file():
             raise WeightsError(f"--checkpoint {checkpoint}: no such file; give best, last or a path")
         return path
@@ -167,3 +171,8 @@ class RunFolder:
 
     def write_metrics(self, values: dict[str, Any]) -> None:
         write_atomic(self.path / "metrics.json", json.dumps(values, indent=2) + "\n")
+
+
+def _weights_in(checkpoint: Path) -> Path:
+    averaged = checkpoint / AVERAGED
+    return averaged if averaged.is_file() else checkpoint / MODEL

@@ -150,6 +150,23 @@ def test_the_averaged_weights_are_measured_where_there_are_some(make_config):
     torch.testing.assert_close(best["backbone.bn1.running_mean"], values.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def test_only_what_is_validated_or_saved_is_measured(make_config, monkeypatch):
+    epochs = []
+    call = PreciseBN.__call__
+    monkeypatch.setattr(
+        PreciseBN, "__call__", lambda self, *args, epoch: (epochs.append(epoch), call(self, *args, epoch=epoch))
+    )
+    settings = ("train.epochs=4", "schedule.milestones=[3]", "train.precise_bn=2", "train.val_every=0")
+    config = make_config("name=seldom", "train.checkpoint_every_epochs=3", *settings)
+    train(config)
+    assert epochs == [3, 4]
+    often = make_config("name=often", "train.checkpoint_every_epochs=1", *settings)
+    train(often)
+    assert epochs[2:] == [1, 2, 3, 4]
+    seldom, often = (load_file(RunFolder(Path(config.output) / name).weights("last")) for name in ("seldom", "often"))
+    assert all(torch.equal(seldom[name], often[name]) for name in seldom)
+
+
 def test_a_run_that_stops_in_mid_epoch_is_measured_too(make_config):
     config = make_config("train.max_steps=2", "train.precise_bn=2", "name=short")
     train(config)

@@ -155,13 +155,32 @@ def test_fp16_without_a_gpu_is_refused_before_anything_is_written(make_config):
     assert not folder(config).path.exists()
 
 
-def test_the_averaged_weights_are_what_is_validated_and_kept_as_best(make_config):
+def test_the_averaged_weights_are_what_is_validated_tested_and_kept_as_best(make_config):
     config = make_config("train.ema=0.5", "train.epochs=3", "train.max_steps=3")
     train(config)
-    best, last = load_file(folder(config).best_weights), load_file(folder(config).weights("last"))
-    assert best.keys() == last.keys()
-    name = "head.fc.weight" if "head.fc.weight" in best else next(k for k in best if k.endswith("weight"))
-    assert not torch.equal(best[name], last[name])
+    checkpoint = folder(config).saved_steps()[-1]
+    assert (
+        folder(config).weights("last") == folder(config).weights(str(checkpoint)) == checkpoint / "averaged.safetensors"
+    )
+    best, averaged, model = (
+        load_file(path)
+        for path in (
+            folder(config).best_weights,
+            checkpoint / "averaged.safetensors",
+            checkpoint / "model.safetensors",
+        )
+    )
+    assert best.keys() == averaged.keys() == model.keys()
+    assert all(torch.equal(best[name], averaged[name]) for name in best)
+    assert not torch.equal(averaged["head.fc.weight"], model["head.fc.weight"])
+
+
+def test_without_an_average_there_is_no_file_of_one(make_config):
+    config = make_config("train.epochs=3", "train.max_steps=1")
+    train(config)
+    checkpoint = folder(config).saved_steps()[-1]
+    assert folder(config).weights("last") == checkpoint / "model.safetensors"
+    assert not (checkpoint / "averaged.safetensors").exists()
 
 
 def test_channels_last_trains_to_nearly_the_same(make_config):
