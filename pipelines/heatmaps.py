@@ -64,7 +64,7 @@ def draw_heatmaps(
             f"keypoints must be [N, M, T, K, 2] and scores [N, M, T, K], not {list(keypoints.shape)} and "
             f"{list(scores.shape)}"
         )
-    N, M, T, K, _ = keypoints.shape
+    N, _, T, K, _ = keypoints.shape
     if wrong := [limb for limb in limbs if not all(0 <= end < K for end in limb)]:
         raise ValueError(f"limbs {wrong} name keypoints outside [0, {K})")
     if not sigma > 0 or min(size) <= 0:
