@@ -53,8 +53,9 @@ def test_scores_equal_the_reference(config, load_reference, tmp_path):
     reference.assert_output(scores.flatten(0, 1))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("config", PRESENT)
+@pytest.mark.parametrize(
+    "config", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in PRESENT]
+)
 def test_a_file_tells_its_model(config, load_reference, tmp_path):
     reference = load_reference(FOLDER / f"{config}.json.gz")
     torch.save(reference.checkpoint(), tmp_path / "reference.pth")

@@ -128,7 +128,7 @@ def test_an_answer_lost_after_the_upload_was_completed_does_no_harm(s3, send, it
     assert s3.files(PREFIX) == files_of(tmp_path / "out")
 
 
-@pytest.mark.parametrize("number", [3, 6, 9, pytest.param(12, marks=pytest.mark.slow), 15])
+@pytest.mark.parametrize("number", [3, 9, 15, *(pytest.param(number, marks=pytest.mark.long) for number in (6, 12))])
 def test_a_run_killed_at_any_request_is_finished_by_the_same_command(
     number, s3, listed, files_of, command, tmp_path, work
 ):

@@ -56,7 +56,7 @@ def running_below(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize(
-    "steps", [0, 5, 8, 14, 27, 32, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 7, 11, 20, 25, 30))]
+    "steps", [0, 5, 8, 14, 27, 32, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 4, 7, 11, 20, 25, 30))]
 )
 def test_a_run_killed_at_any_step_is_finished_by_the_same_command(steps, command, arguments, whole, files_of, tmp_path):
     killed = subprocess.run(

@@ -2,7 +2,7 @@
 
 import os
 
-NUM_KILLS = int(os.environ.get("VIDFLOW_KILLS", "8"))
+NUM_KILLS = int(os.environ.get("VIDFLOW_KILLS", "5"))
 """Kills at random moments in a test of packing; ``VIDFLOW_KILLS=20 make test`` looks longer."""
 
 DYING = """

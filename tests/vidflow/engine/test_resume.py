@@ -39,7 +39,10 @@ def whole(make_config, probe_models):
     return config, last_weights(config)
 
 
-@pytest.mark.parametrize(("signal_name", "call"), [("SIGTERM", 3), ("SIGINT", 8), ("SIGTERM", 6), ("SIGTERM", 18)])
+@pytest.mark.parametrize(
+    ("signal_name", "call"),
+    [("SIGTERM", 3), ("SIGINT", 8), pytest.param("SIGTERM", 6, marks=pytest.mark.long), ("SIGTERM", 18)],
+)
 def test_a_signal_saves_and_a_resumed_run_ends_with_the_same_weights(
     whole, make_config, monkeypatch, signal_name, call
 ):
