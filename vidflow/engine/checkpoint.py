@@ -34,6 +34,8 @@ class Progress:
     best_metrics: dict[str, float] = field(default_factory=dict)
     num_skipped: int = 0
     """Samples of the current epoch that could not be read."""
+    log_size: int | None = None
+    """Bytes of the run's log.jsonl that tell what the checkpoint holds; None where the checkpoint is another run's."""
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:
@@ -101,6 +103,7 @@ def save_checkpoint(
         state: optimizer, loader and the like; containers, plain values and tensors.
         averaged: the model with averaged weights, which become averaged.safetensors.
     """
+    progress.log_size = run.log_size
     target = run.checkpoints / f"step-{progress.step:08d}"
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -123,8 +126,9 @@ def save_checkpoint(
     return target
 
 
-def rewrite_progress(checkpoint: Path, progress: Progress) -> None:
-    """Replace the progress in a saved checkpoint, and leave weights and state as they are."""
+def rewrite_progress(run: RunFolder, checkpoint: Path, progress: Progress) -> None:
+    """Replace the progress in a saved checkpoint of the run, and leave weights and state as they are."""
+    progress.log_size = run.log_size
     path = checkpoint / "training.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     write_atomic(path, json.dumps(document | {"progress": asdict(progress)}))

@@ -131,7 +131,9 @@ class Loop:
         if self.ema is not None and state["num_averaged"] is not None:
             load_exactly(self.ema.module, checkpoint / AVERAGED)
             self.ema.n_averaged.fill_(state["num_averaged"])
-        self._saved = (checkpoint, self.loader.state_dict()) if checkpoint.parent == self.run.checkpoints else None
+        own = checkpoint.parent == self.run.checkpoints
+        self._saved = (checkpoint, self.loader.state_dict()) if own else None
+        self.progress.log_size = self.progress.log_size if own else None
         if state["num_processes"] != self.accelerator.num_processes:
             self._tell(
                 f"resumes with {self.accelerator.num_processes} processes what {state['num_processes']} began: "
@@ -357,7 +359,7 @@ class Loop:
         journal.write("val", progress.step, {"epoch": progress.epoch, "num_samples": len(metrics), **progress.metrics})
         if self.accelerator.is_main_process:
             if self._saved is not None and self._saved[1] == self.loader.state_dict():
-                rewrite_progress(self._saved[0], progress)
+                rewrite_progress(self.run, self._saved[0], progress)
             self.run.write_metrics(asdict(progress))
         numbers = "  ".join(f"{name} {number:.4f}" for name, number in progress.metrics.items())
         self._tell(

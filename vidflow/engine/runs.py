@@ -155,12 +155,22 @@ class RunFolder:
         with self.log_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def forget_after(self, step: int) -> None:
-        """Drop the log's lines of steps after ``step``: a resumed run makes those steps again."""
+    @property
+    def log_size(self) -> int:
+        """Bytes of the log."""
+        return self.log_path.stat().st_size if self.log_path.is_file() else 0
+
+    def forget_after(self, step: int, *, size: int | None) -> None:
+        """Drop the log's lines that a run resumed after ``step`` writes again.
+
+        Args:
+            size: bytes of the log when the checkpoint was written. Lines behind them can be of the same step: of a
+                validation that was not completed. None, where that is not known: lines of later steps are dropped.
+        """
         if not self.log_path.is_file():
             return
         lines = []
-        for line in self.log_path.read_text(encoding="utf-8").splitlines():
+        for line in self.log_path.read_bytes()[:size].decode().splitlines():
             try:
                 record = json.loads(line)
             except ValueError:  # the last line of a killed run may be cut short

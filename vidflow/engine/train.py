@@ -68,7 +68,7 @@ def train(config: Experiment, *, resume: bool | Path = False, overwrite: bool = 
         if start is not None:
             loop.restore(start)
         if accelerator.is_main_process:
-            run.forget_after(loop.progress.step)
+            run.forget_after(loop.progress.step, size=loop.progress.log_size if start is not None else 0)
             errors.print(_headline(config, loop, start), markup=False, highlight=False, soft_wrap=True)
         with Journal(
             run, tracker=config.train.tracker, active=accelerator.is_main_process, step=loop.progress.step

@@ -108,7 +108,7 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(run):
 
 def test_progress_can_be_replaced_alone(run):
     path = save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {"x": torch.ones(1)})
-    rewrite_progress(path, Progress(step=5, best=0.5))
+    rewrite_progress(run, path, Progress(step=5, best=0.5))
     progress, state = read_checkpoint(path)
     assert progress.best == 0.5
     assert state["x"] == 1
@@ -163,5 +163,17 @@ def test_a_log_forgets_what_will_be_done_again(run):
         run.append({"kind": "train", "step": step})
     with run.log_path.open("a") as file:
         file.write('{"kind": "train", "st')  # a killed process's last line
-    run.forget_after(2)
+    run.forget_after(2, size=None)
     assert [json.loads(line)["step"] for line in run.log_path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_log_forgets_what_was_written_behind_a_checkpoint_of_the_same_step(run):
+    run.append({"kind": "train", "step": 2})
+    path = save_checkpoint(run, Progress(step=2), nn.Linear(3, 2), {})
+    run.append({"kind": "val", "step": 2})
+    run.forget_after(2, size=read_checkpoint(path)[0].log_size)
+    assert [json.loads(line)["kind"] for line in run.log_path.read_text().splitlines()] == ["train"]
+    run.append({"kind": "val", "step": 2})
+    rewrite_progress(run, path, Progress(step=2, validated_step=2))
+    run.forget_after(2, size=read_checkpoint(path)[0].log_size)
+    assert [json.loads(line)["kind"] for line in run.log_path.read_text().splitlines()] == ["train", "val"]

@@ -92,6 +92,24 @@ def test_a_run_whose_process_was_killed_goes_on_from_its_last_step_checkpoint(
     assert_same(last_weights(killed), expected)
 
 
+@pytest.mark.parametrize("place", ["loop.rewrite_progress", "loop.save_weights", "checkpoint.save_file"])
+def test_a_run_that_died_at_a_validation_or_a_checkpoint_tells_nothing_twice(whole, make_config, monkeypatch, place):
+    config, expected = whole
+    died = config.model_copy(update={"name": "died"})
+
+    def die(*args, **kwargs):
+        raise SystemExit(9)
+
+    monkeypatch.setattr(f"vidflow.engine.{place}", die)
+    with pytest.raises(SystemExit):
+        train(died)
+    monkeypatch.undo()
+    assert 0 < len(log_without_times(died)) < len(log_without_times(config))
+    train(died, resume=True)
+    assert_same(last_weights(died), expected)
+    assert log_without_times(died) == log_without_times(config)
+
+
 def test_a_resumed_run_reads_no_sample_again(make_config, probe_models, monkeypatch):
     from vidflow.pipelines import feeding
 
