@@ -132,7 +132,9 @@ def _draw_points(pixels: Tensor, points: Tensor, heights: Tensor, size: tuple[in
     N, _, T, area = pixels.shape
     K = points.shape[3]
     device = points.device
-    points = torch.where(heights[..., None] > 0, points, 0)
+    # Contiguous, as what follows from them: keypoints that a flip has put in another order lie in memory otherwise.
+    points = torch.where(heights[..., None] > 0, points, 0).contiguous()
+    heights = heights.contiguous()
     limits = torch.tensor([[size[1] - 1.0], [size[0] - 1.0]], device=device)  # [x y, 1]
     first, last = _windows(points, points, sigma)
     steps = torch.arange(int(2 * _REACH * sigma) + 2, dtype=torch.float32, device=device)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vidflow.config.heatmap import Heatmap
-from vidflow.config.pipeline import RandomResizedCrop
+from vidflow.config.pipeline import FullFrame, RandomResizedCrop
 from vidflow.config.sampling import BinSampling
 from vidflow.config.skeleton import CompactCrop, SkeletonPipeline
 from vidflow.dataset import PackedDataset
@@ -77,6 +77,29 @@ def test_limbs_come_in_the_order_that_is_asked_for(waving):
     assert torch.equal(own.clips[:, :1], usual.clips[:, :, places])
     # In the mirror a left limb is where the right one was.
     assert torch.equal(own.clips[:, 1], own.clips[:, 0][:, [2, 3, 0, 1]].flip(-1))
+
+
+@pytest.mark.parametrize("kind", ["keypoints", "limbs"])
+def test_a_batch_of_mirrored_people_is_drawn(waving, kind):
+    """Keypoints that have changed sides lie in memory in another order."""
+    plain, mirrored = (
+        next(iter(build_loader(
+            PackedDataset.open(waving),
+            SkeletonPipeline(
+                sampling=BinSampling(length=4), short_side=24, crop=FullFrame(), size=(20, 20), num_people=1, flip=flip,
+                heatmap=Heatmap(kind=kind),
+            ),
+            split="train", batch_size=1, training=True, num_threads=1, seed=4,
+        )))
+        for flip in (0.0, 1.0)
+    )  # fmt: skip
+    layout = LAYOUTS["coco"]
+    order = list(layout.mirrored if kind == "keypoints" else layout.mirrored_limbs)
+    centres = [
+        (batch.clips.sum(-2) * torch.arange(20)).sum(-1) / batch.clips.sum((-2, -1)) for batch in (plain, mirrored)
+    ]  # [B, V, C, T]
+    assert plain.ids == mirrored.ids
+    torch.testing.assert_close(centres[1], 20 - centres[0][:, :, order], atol=1, rtol=0)
 
 
 @pytest.mark.parametrize(
