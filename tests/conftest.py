@@ -1,5 +1,6 @@
 """Fixtures for all rooms: videos whose frames show their own numbers, and the odd files of ``odd_media.py``."""
 
+import gc
 import importlib.util
 import os
 import socket
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("long") is not None:
                 item.add_marker(pytest.mark.skip(reason="long; VIDFLOW_LONG=1 runs it"))
+
+
+def pytest_collection_finish() -> None:
+    """Spare what is imported by now the searches for garbage: every run of the engine asks for one."""
+    gc.collect()
+    gc.freeze()
 
 
 def _load(name: str) -> ModuleType:
