@@ -1,6 +1,7 @@
 """Checkpoints: weights and training state in safetensors and JSON, each checkpoint whole or not there at all."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidflow.engine.plain_state import flatten, restore
-from vidflow.engine.runs import AVERAGED, MODEL, RunFolder, write_atomic
-from vidflow.errors import WeightsError
+from vidflow.engine.runs import AVERAGED, MODEL, RunFolder, write_text
+from vidflow.errors import StorageError, WeightsError
+from vidflow.shards.files import naming_the_path, publish
 
 FORMAT_VERSION = 2
 
@@ -34,22 +36,41 @@ class Progress:
     best_metrics: dict[str, float] = field(default_factory=dict)
     num_skipped: int = 0
     """Samples of the current epoch that could not be read."""
+    damage: list[str] = field(default_factory=list)
+    """What was found wrong with shards as a whole, and told."""
     log_size: int | None = None
     """Bytes of the run's log.jsonl that tell what the checkpoint holds; None where the checkpoint is another run's."""
 
+    def for_another_run(self) -> "Progress":
+        """Where a run starts that takes over the weights: best weights and log stay behind."""
+        return Progress(epoch=self.epoch, step=self.step, num_skipped=self.num_skipped)
+
 
 def save_weights(path: Path, weights: dict[str, Tensor], about: dict[str, str]) -> None:
-    """Write a safetensors file atomically.
+    """Write a safetensors file so that it is there whole or not at all.
 
     Args:
         about: notes for the file's header.
+
+    Raises:
+        StorageError: it cannot be written.
     """
     part = path.with_name(path.name + ".part")
     # Clones: safetensors refuses tensors that share memory.
-    save_file(
-        {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, part, metadata=about
-    )
-    part.replace(path)
+    _save({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, part, about)
+    publish(part, path)
+
+
+def _save(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    with naming_the_path(path):
+        try:
+            save_file(tensors, path, metadata=about)
+        except SafetensorError as error:
+            raise StorageError(
+                f"{path}: cannot be written ({error}); make room there, and go on with --resume"
+            ) from error
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -96,33 +117,35 @@ def load_exactly(model: nn.Module, path: Path) -> None:
 def save_checkpoint(
     run: RunFolder, progress: Progress, model: nn.Module, state: dict[str, Any], *, averaged: nn.Module | None = None
 ) -> Path:
-    """Write ``checkpoints/step-N`` and then delete the older ones.
+    """Write ``checkpoints/step-N``, to the disk, and then delete the older ones.
 
     Args:
         model: its weights become model.safetensors.
         state: optimizer, loader and the like; containers, plain values and tensors.
         averaged: the model with averaged weights, which become averaged.safetensors.
+
+    Raises:
+        StorageError: it cannot be written; the last checkpoint is as it was.
     """
     progress.log_size = run.log_size
-    target = run.checkpoints / f"step-{progress.step:08d}"
+    target = run.new_checkpoint(progress.step)
     part = target.with_name(target.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    older = [*run.saved_steps(), *run.checkpoints.glob("step-*.part")]
+    with naming_the_path(part):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
     notes = {"step": str(progress.step), "epoch": str(progress.epoch)}
     save_weights(part / MODEL, model.state_dict(), notes)
     if averaged is not None:
         save_weights(part / AVERAGED, averaged.state_dict(), notes)
     tensors: dict[str, Tensor] = {}
     tree = flatten(state, tensors, "state")
-    save_file(tensors, part / "training.safetensors")
+    _save(tensors, part / "training.safetensors")
     document = {"format_version": FORMAT_VERSION, "progress": asdict(progress), "state": tree}
-    write_atomic(part / "training.json", json.dumps(document))
-    if target.exists():  # the same step at another batch: a gradient scaler has skipped steps since
-        target.replace(target.with_name(target.name + ".old"))
-    part.replace(target)
-    for other in run.checkpoints.glob("step-*"):
-        if other != target:
-            shutil.rmtree(other)
+    write_text(part / "training.json", json.dumps(document))
+    publish(part, target)
+    for folder in older:
+        shutil.rmtree(folder, ignore_errors=True)
     return target
 
 
@@ -131,7 +154,17 @@ def rewrite_progress(run: RunFolder, checkpoint: Path, progress: Progress) -> No
     progress.log_size = run.log_size
     path = checkpoint / "training.json"
     document = json.loads(path.read_text(encoding="utf-8"))
-    write_atomic(path, json.dumps(document | {"progress": asdict(progress)}))
+    write_text(path, json.dumps(document | {"progress": asdict(progress)}))
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """See that a folder is a checkpoint's.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    if not (checkpoint / "training.json").is_file():
+        raise WeightsError(f"{checkpoint}: no checkpoint to resume from; give a folder checkpoints/step-N of a run")
 
 
 def read_checkpoint(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
@@ -140,9 +173,8 @@ def read_checkpoint(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
     Raises:
         WeightsError: no checkpoint, or one of another format version.
     """
+    check_checkpoint(checkpoint)
     path = checkpoint / "training.json"
-    if not path.is_file():
-        raise WeightsError(f"{checkpoint}: no checkpoint to resume from; give a folder checkpoints/step-N of a run")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -125,15 +125,15 @@ def open_evaluation(
     """The data set of validation and test with the labels of the whole, and the selected positions, int64 [n].
 
     Args:
-        classes: those of the whole; None works them out. A data set of some of them in another order gets their labels;
-            one of other classes keeps its own, where the config does not join any.
+        classes: those of the whole; None works them out. A data set of some of them, or in another order, gets their
+            labels; one of other classes keeps its own, where the config does not join any.
         opened: as in ``open_training``.
     """
     opened = {} if opened is None else opened
     dataset = _open(data, data.eval_root, opened)
     if not data.sources and not data.classes:
         own = dataset.info.classes
-        if classes is None or own == tuple(classes)[: len(own)] or not set(own) <= set(classes):
+        if classes is None or own == tuple(classes) or not set(own) <= set(classes):
             return dataset, dataset.select(split, data.where)
     if classes is None:
         classes = open_training(data, opened).classes

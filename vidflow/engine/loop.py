@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from vidflow.batch import Batch, SkippedSample
 from vidflow.cli.console import errors
@@ -41,6 +41,7 @@ from vidflow.engine.checkpoint import (
 )
 from vidflow.engine.decoding import DecoderAccount
 from vidflow.engine.evaluate import collect, metrics_for, tell_missed
+from vidflow.engine.gradients import clip_gradients, scale_gradients
 from vidflow.engine.journal import EpochBar, Journal, Meter, epoch_bar
 from vidflow.engine.precise_bn import PreciseBN
 from vidflow.engine.processes import agree, from_all, share_buffers
@@ -48,7 +49,7 @@ from vidflow.engine.runs import AVERAGED, MODEL, RunFolder
 from vidflow.engine.schedule import Schedule
 from vidflow.engine.seeding import seed_all
 from vidflow.engine.signals import StoppedError, StopRequest
-from vidflow.engine.skipping import SkipAccount, scale_gradients
+from vidflow.engine.skipping import SkipAccount
 from vidflow.errors import NonFiniteLossError
 from vidflow.pipelines.loader import Loader
 from vidflow.pipelines.mixing import BatchMixer
@@ -103,7 +104,7 @@ class Loop:
         self.step_model, self.step_optimizer = accelerator.prepare(step or LossStep(model), optimizer)
         self.ema = ema.to(accelerator.device) if ema is not None else None
         self._saved: tuple[Path, dict[str, Any]] | None = None
-        """The latest checkpoint of this process's run, and the loader's state in it."""
+        """The run's latest checkpoint, on the first process, and the loader's state in it."""
         self._skips = SkipAccount(accelerator, max_share=settings.max_skipped, tell=self._tell)
         self._decoders = DecoderAccount(accelerator, tell=self._tell)
 
@@ -131,9 +132,10 @@ class Loop:
         if self.ema is not None and state["num_averaged"] is not None:
             load_exactly(self.ema.module, checkpoint / AVERAGED)
             self.ema.n_averaged.fill_(state["num_averaged"])
-        own = checkpoint.parent == self.run.checkpoints
-        self._saved = (checkpoint, self.loader.state_dict()) if own else None
-        self.progress.log_size = self.progress.log_size if own else None
+        if self.run.owns(checkpoint):
+            self._saved = (checkpoint, self.loader.state_dict())
+        else:
+            self.progress = self.progress.for_another_run()
         if state["num_processes"] != self.accelerator.num_processes:
             self._tell(
                 f"resumes with {self.accelerator.num_processes} processes what {state['num_processes']} began: "
@@ -146,10 +148,10 @@ class Loop:
         if self._saved is not None and self._saved[1] == where:
             return
         share_buffers(self.accelerator, self.model)
-        target = self.run.checkpoints / f"step-{self.progress.step:08d}"
+        target = self.run.checkpoints
         if self.accelerator.is_main_process:
             averaged = self.ema.module if self.ema is not None else None
-            save_checkpoint(self.run, self.progress, self.model, self.state(), averaged=averaged)
+            target = save_checkpoint(self.run, self.progress, self.model, self.state(), averaged=averaged)
         self._saved = (target, where)
         self.accelerator.wait_for_everyone()
 
@@ -188,6 +190,8 @@ class Loop:
         self._decoders.chosen("training", self.loader, journal, step=self.progress.step)
         if self.val_loader is not None:
             self._decoders.chosen("validation", self.val_loader, journal, step=self.progress.step)
+        if self.progress.step and self._saved is None:
+            self.save()  # what began at another run's checkpoint has its own from here on
         while True:
             if self._validation_is_due:
                 self._validate(journal)
@@ -222,6 +226,7 @@ class Loop:
                 meter = self._note(journal, bar, meter, count, force=not left)
                 if left and (signum or self.finished):
                     batches.close()  # type: ignore[attr-defined]
+                    self._skips.damage(journal, progress, self.loader.damage)
                     return signum
                 if (
                     left
@@ -229,6 +234,7 @@ class Loop:
                     and settings.checkpoint_every_steps
                     and progress.step % settings.checkpoint_every_steps == 0
                 ):
+                    self._skips.damage(journal, progress, self.loader.damage)
                     self.save()
         # Behind its last batch the loader moves on to the next epoch.
         next(batches, None)
@@ -278,7 +284,7 @@ class Loop:
         if not scale_gradients(self.parameters, report.share):
             self.step_optimizer.zero_grad()
             return False, report.stop_signal
-        norm = self._clip()
+        norm = clip_gradients(accelerator, self.parameters, settings.clip_norm)
         # A scaler expects infinite gradients now and then: it skips the step and lowers its scale.
         if accelerator.scaler is None and not math.isfinite(norm):
             self._refuse("the gradient", ids)
@@ -297,14 +303,6 @@ class Loop:
         if self.mixer is None:
             return batch
         return self.mixer(batch, epoch=self.progress.epoch, position=self.loader.position)
-
-    def _clip(self) -> float:
-        """Clip the gradients where that is wanted; gives their common L2 norm before it."""
-        if self.settings.clip_norm is not None:
-            return float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm))
-        self.accelerator.unscale_gradients()
-        norms = [torch.linalg.vector_norm(p.grad.float()) for p in self.parameters if p.grad is not None]
-        return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
     def _note(self, journal: Journal, bar: EpochBar, meter: Meter, batches: int, *, force: bool) -> Meter:
         """Show a step, and write a line where one is due; returns the meter to go on with."""
@@ -345,6 +343,8 @@ class Loop:
         progress.metrics = metrics.compute()
         value = progress.metrics[settings.main_metric]
         if progress.best is None or value > progress.best:
+            # The best weights are never of steps that a resumed run makes again.
+            self.save()
             progress.best, progress.best_epoch, progress.best_metrics = value, progress.epoch, progress.metrics
             if self.accelerator.is_main_process:
                 about = {"step": str(progress.step), "epoch": str(progress.epoch), settings.main_metric: repr(value)}
@@ -358,9 +358,10 @@ class Loop:
         self._decoders.end_epoch("validation", self.val_loader, journal, epoch=progress.epoch, step=progress.step)
         journal.write("val", progress.step, {"epoch": progress.epoch, "num_samples": len(metrics), **progress.metrics})
         if self.accelerator.is_main_process:
+            # Before the checkpoint says that all is done: a run that is killed here validates again.
+            self.run.write_metrics(asdict(progress))
             if self._saved is not None and self._saved[1] == self.loader.state_dict():
                 rewrite_progress(self.run, self._saved[0], progress)
-            self.run.write_metrics(asdict(progress))
         numbers = "  ".join(f"{name} {number:.4f}" for name, number in progress.metrics.items())
         self._tell(
             f"epoch {progress.epoch}: {numbers}  "
@@ -391,9 +392,3 @@ class Loop:
     def _tell(self, text: str) -> None:
         if self.accelerator.is_main_process:
             errors.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A running average of a model's weights and buffers: average = decay * average + (1 - decay) * weights."""
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from vidflow.config.experiment import Experiment
 from vidflow.config.loading import to_tables
+from vidflow.engine.checkpoint import check_checkpoint
 from vidflow.engine.runs import ClassList, RunFolder
 from vidflow.errors import ConfigError
 
@@ -15,6 +16,7 @@ FREE = {
     "data.executor",
     "data.decode",
     "data.num_threads",
+    "data.workers",
     "data.on_bad_sample",
     "data.on_bad_sample_eval",
     "data.max_skipped",
@@ -105,13 +107,22 @@ def find_start(run: RunFolder, config: Experiment, *, resume: bool | Path, overw
 
     Raises:
         ConfigError: the folder is taken, or holds a run of another config.
+        WeightsError: no checkpoint there.
     """
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other")
     if isinstance(resume, Path):
+        check_checkpoint(resume)
         if run.config_path.is_file():
             check_same_run(run.config(), config, str(run.path))
+        if run.saved_steps() and not run.owns(resume):
+            raise ConfigError(
+                f"{run.path}: has checkpoints of its own, which one from elsewhere would replace; go on with --resume, "
+                "or start another run: --set name=NEW"
+            )
         return resume
+    if run.path.exists() and not run.path.is_dir():
+        raise ConfigError(f"{run.path}: is a file, not a run's folder; choose another name or output")
     if not run.exists:
         return None
     if overwrite:

@@ -11,7 +11,6 @@ runs/<name>/
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -22,20 +21,21 @@ from typing import Any
 from vidflow.config.experiment import Experiment
 from vidflow.config.loading import load_config, to_toml
 from vidflow.errors import ConfigError, WeightsError
+from vidflow.shards.files import naming_the_path, write_whole
 
-_STEP = re.compile(r"step-(\d{8,})")
+_STEP = re.compile(r"step-(\d{8,})(?:\.(\d+))?")
 MODEL, AVERAGED = "model.safetensors", "averaged.safetensors"
-_CONTENT = ("config.toml", "classes.json", "log.jsonl", "metrics.json", "checkpoints", "tensorboard")
+# By its config a folder is known as a run: that is written first, and deleted last.
+_CONTENT = ("checkpoints", "log.jsonl", "metrics.json", "tensorboard", "classes.json", "config.toml")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    write_whole(path, text.encode(), part=path.with_name(path.name + ".part"))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        return self.path.exists() and any(self.path.iterdir())
+        return self.path.exists() and any(path.suffix != ".part" for path in self.path.iterdir())
 
     def config(self, overrides: Sequence[str] = ()) -> Experiment:
         """The config that the run was started with, and overrides over it.
@@ -99,10 +99,17 @@ class RunFolder:
             raise ConfigError(f"{path}: no readable list of classes ({error}); train the run again") from error
 
     def start(self, config: Experiment, classes: ClassList) -> None:
-        """Make the folder, and write the config and the classes."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.path / "classes.json", json.dumps(vars(classes), ensure_ascii=False, indent=1) + "\n")
-        write_atomic(self.config_path, to_toml(config))
+        """Make the folder, and write the config and the classes.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        with naming_the_path(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config_path, to_toml(config))
+        write_text(self.path / "classes.json", json.dumps(vars(classes), ensure_ascii=False, indent=1) + "\n")
+        with naming_the_path(self.checkpoints):
+            self.checkpoints.mkdir(exist_ok=True)
 
     def clear(self) -> None:
         """Delete what a run has written, and nothing else.
@@ -123,7 +130,23 @@ class RunFolder:
         """Folders of the complete checkpoints, oldest first."""
         if not self.checkpoints.is_dir():
             return []
-        return sorted((p for p in self.checkpoints.iterdir() if _STEP.fullmatch(p.name)), key=lambda p: int(p.name[5:]))
+        found = [(_STEP.fullmatch(path.name), path) for path in self.checkpoints.iterdir() if path.is_dir()]
+        numbered = [(int(name[1]), int(name[2] or 0), path) for name, path in found if name]
+        return [path for *_, path in sorted(numbered)]
+
+    def owns(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint's folder is one of this run."""
+        return checkpoint.resolve().parent == self.checkpoints.resolve()
+
+    def new_checkpoint(self, step: int) -> Path:
+        """The folder of the next checkpoint, step-N; step-N.1 where there is one of that step.
+
+        The same step is saved again where batches have passed since that made none: their samples could not be read,
+        or a gradient scaler skipped them.
+        """
+        name = f"step-{step:08d}"
+        taken = [int((path.suffix or ".0")[1:]) for path in self.saved_steps() if path.stem == name]
+        return self.checkpoints / (f"{name}.{max(taken) + 1}" if taken else name)
 
     def weights(self, checkpoint: str) -> Path:
         """The weights file of ``best``, ``last``, or a path (a weights file or a checkpoint's folder).
@@ -151,8 +174,12 @@ class RunFolder:
         return path
 
     def append(self, record: dict[str, Any]) -> None:
-        """One line of the log."""
-        with self.log_path.open("a", encoding="utf-8") as file:
+        """One line of the log.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with naming_the_path(self.log_path), self.log_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     @property
@@ -164,8 +191,9 @@ class RunFolder:
         """Drop the log's lines that a run resumed after ``step`` writes again.
 
         Args:
-            size: bytes of the log when the checkpoint was written. Lines behind them can be of the same step: of a
-                validation that was not completed. None, where that is not known: lines of later steps are dropped.
+            size: bytes of the log when the checkpoint was written: the lines behind them are dropped. Steps alone do
+                not tell: a validation that was not completed has the checkpoint's step. None, where the size is not
+                known: lines of later steps are dropped.
         """
         if not self.log_path.is_file():
             return
@@ -175,12 +203,13 @@ class RunFolder:
                 record = json.loads(line)
             except ValueError:  # the last line of a killed run may be cut short
                 continue
-            if record.get("step", 0) <= step:
+            if size is not None or record.get("step", 0) <= step:
                 lines.append(line + "\n")
-        write_atomic(self.log_path, "".join(lines))
+        write_text(self.log_path, "".join(lines))
 
     def write_metrics(self, values: dict[str, Any]) -> None:
-        write_atomic(self.path / "metrics.json", json.dumps(values, indent=2) + "\n")
+        shown = {name: value for name, value in values.items() if name != "log_size"}
+        write_text(self.path / "metrics.json", json.dumps(shown, indent=2) + "\n")
 
 
 def _weights_in(checkpoint: Path) -> Path:

@@ -1,28 +1,14 @@
-"""Samples that could not be read: what a run writes down about them, and how the gradient forgets them."""
+"""Samples that could not be read: what a run writes down about them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from accelerate import Accelerator
-from torch import nn
 
 from vidflow.batch import SkippedSample
 from vidflow.engine.checkpoint import Progress
 from vidflow.engine.journal import Journal
 from vidflow.engine.processes import from_all
 from vidflow.errors import DataError
-
-
-def scale_gradients(parameters: Iterable[nn.Parameter], share: float) -> bool:
-    """Make gradients means over the samples that were read; False where there were none.
-
-    Args:
-        share: the part of the samples that were read, over all processes.
-    """
-    if share != 1.0:
-        for parameter in parameters:
-            if share and parameter.grad is not None:
-                parameter.grad /= share
-    return share > 0
 
 
 class SkipAccount:
@@ -35,7 +21,6 @@ class SkipAccount:
 
     def __init__(self, accelerator: Accelerator, *, max_share: float, tell: Callable[[str], None]) -> None:
         self._accelerator, self._max_share, self._tell = accelerator, max_share, tell
-        self._told: set[str] = set()
 
     def note(
         self, journal: Journal, progress: Progress, skipped: list[SkippedSample], *, count: int, num_samples: int
@@ -72,13 +57,13 @@ class SkipAccount:
             )
 
     def damage(self, journal: Journal, progress: Progress, texts: list[str]) -> None:
-        """Tell what is wrong with shards as a whole, each once.
+        """Tell what is wrong with shards as a whole, each once in a run.
 
         Args:
             texts: what this process has found.
         """
         for text in {text: None for found in from_all(self._accelerator, texts) for text in found}:
-            if text not in self._told:
-                self._told.add(text)
+            if text not in progress.damage:
+                progress.damage.append(text)
                 self._tell(text)
                 journal.write("damage", progress.step, {"reason": text})

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from vidflow.cli.console import errors
 from vidflow.config.experiment import Experiment
 from vidflow.dataset import DatasetInfo, PackedDataset
+from vidflow.engine.averaging import averaged
 from vidflow.engine.building import make_optimizer, use_channels_last
 from vidflow.engine.checkpoint import Progress
 from vidflow.engine.data import evaluation_loader, open_evaluation, open_training, training_loader
@@ -16,7 +17,7 @@ from vidflow.engine.distilling import distill_step
 from vidflow.engine.evaluate import main_metric
 from vidflow.engine.journal import Journal, check_tracker
 from vidflow.engine.labels import check_labels
-from vidflow.engine.loop import Loop, LoopSettings, averaged
+from vidflow.engine.loop import Loop, LoopSettings
 from vidflow.engine.precise_bn import PreciseBN
 from vidflow.engine.processes import accelerate_session
 from vidflow.engine.resuming import check_same_classes, find_start

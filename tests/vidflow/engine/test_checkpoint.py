@@ -1,10 +1,13 @@
 import json
+import resource
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from vidflow.engine import checkpoint
 from vidflow.engine.checkpoint import (
     Progress,
     load_exactly,
@@ -18,7 +21,7 @@ from vidflow.engine.checkpoint import (
 )
 from vidflow.engine.plain_state import flatten, restore
 from vidflow.engine.runs import RunFolder
-from vidflow.errors import ConfigError, WeightsError
+from vidflow.errors import ConfigError, StorageError, WeightsError
 
 
 @pytest.fixture
@@ -94,9 +97,58 @@ def test_a_new_checkpoint_takes_the_place_of_the_last(run):
 
 def test_the_same_step_can_be_saved_again(run):
     save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {"x": 1})
-    save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {"x": 2})
-    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000005"]
-    assert read_checkpoint(run.saved_steps()[-1])[1] == {"x": 2}
+    for number in (2, 3):
+        save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {"x": number})
+        assert [path.name for path in run.checkpoints.iterdir()] == [f"step-00000005.{number - 1}"]
+        assert read_checkpoint(run.saved_steps()[-1])[1] == {"x": number}
+    save_checkpoint(run, Progress(step=6), nn.Linear(3, 2), {})
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000006"]
+
+
+@pytest.mark.parametrize("second", [5, 12])
+@pytest.mark.parametrize(("place", "left"), [("publish", 1), ("shutil.rmtree", 2)])
+def test_there_is_a_checkpoint_at_any_moment_of_writing_the_next(run, monkeypatch, second, place, left):
+    save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {"x": 1})
+    real = {"publish": checkpoint.publish, "shutil.rmtree": shutil.rmtree}[place]
+
+    def die(path, *args, **kwargs):
+        if path.is_dir():
+            raise SystemExit(9)
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(f"vidflow.engine.checkpoint.{place}", die)
+    with pytest.raises(SystemExit):
+        save_checkpoint(run, Progress(step=second), nn.Linear(3, 2), {"x": 2})
+    monkeypatch.undo()
+    assert read_checkpoint(run.saved_steps()[-1])[1] == {"x": left}
+    save_checkpoint(run, Progress(step=second), nn.Linear(3, 2), {"x": 3})
+    assert len(list(run.checkpoints.iterdir())) == 1
+    assert read_checkpoint(run.saved_steps()[-1])[1] == {"x": 3}
+
+
+def test_what_is_no_checkpoint_of_the_run_is_left_alone(run):
+    (run.checkpoints / "step-notes.txt").write_text("slow")
+    (run.checkpoints / "step-00000120-keep").mkdir()
+    (run.checkpoints / "step-00000009").write_text("a file")
+    save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), {})
+    path = save_checkpoint(run, Progress(step=6), nn.Linear(3, 2), {})
+    assert run.saved_steps() == [path]
+    assert len(list(run.checkpoints.iterdir())) == 4
+
+
+@pytest.mark.parametrize("limit", [100, 5000])
+def test_a_full_disk_is_told_with_the_file_and_leaves_the_last_checkpoint(run, limit):
+    state = {"x": torch.zeros(5000)}
+    path = save_checkpoint(run, Progress(step=5), nn.Linear(3, 2), state)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"step-00000006\.part/.*\.safetensors.*make room"):
+            save_checkpoint(run, Progress(step=6), nn.Linear(3, 2), state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert run.saved_steps() == [path]
+    assert read_checkpoint(path)[1]["x"].shape == (5000,)
 
 
 def test_a_write_that_fails_leaves_the_last_checkpoint(run):
@@ -165,6 +217,14 @@ def test_a_log_forgets_what_will_be_done_again(run):
         file.write('{"kind": "train", "st')  # a killed process's last line
     run.forget_after(2, size=None)
     assert [json.loads(line)["step"] for line in run.log_path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_log_keeps_what_was_written_before_a_checkpoint_of_an_earlier_step(run):
+    """Samples are named with the step that they were meant for, which may not have been made."""
+    run.append({"kind": "skipped", "step": 3})
+    path = save_checkpoint(run, Progress(step=2), nn.Linear(3, 2), {})
+    run.forget_after(2, size=read_checkpoint(path)[0].log_size)
+    assert [json.loads(line)["kind"] for line in run.log_path.read_text().splitlines()] == ["skipped"]
 
 
 def test_a_log_forgets_what_was_written_behind_a_checkpoint_of_the_same_step(run):

@@ -7,10 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from vidflow.engine import runs
+from vidflow.engine.checkpoint import read_checkpoint, weights_header
+from vidflow.engine.loop import Loop
 from vidflow.engine.runs import RunFolder
 from vidflow.engine.signals import StoppedError
 from vidflow.engine.train import train
-from vidflow.errors import ConfigError, WeightsError
+from vidflow.errors import ConfigError, StorageError, WeightsError
 
 PROBE = ("model.name=probe_models:Probe",)
 
@@ -92,7 +95,9 @@ def test_a_run_whose_process_was_killed_goes_on_from_its_last_step_checkpoint(
     assert_same(last_weights(killed), expected)
 
 
-@pytest.mark.parametrize("place", ["loop.rewrite_progress", "loop.save_weights", "checkpoint.save_file"])
+@pytest.mark.parametrize(
+    "place", ["loop.rewrite_progress", "loop.save_weights", "checkpoint.save_file", "runs.RunFolder.write_metrics"]
+)
 def test_a_run_that_died_at_a_validation_or_a_checkpoint_tells_nothing_twice(whole, make_config, monkeypatch, place):
     config, expected = whole
     died = config.model_copy(update={"name": "died"})
@@ -108,6 +113,25 @@ def test_a_run_that_died_at_a_validation_or_a_checkpoint_tells_nothing_twice(who
     train(died, resume=True)
     assert_same(last_weights(died), expected)
     assert log_without_times(died) == log_without_times(config)
+    texts = [(Path(config.output) / name / "metrics.json").read_text() for name in ("whole", "died")]
+    assert texts[0] == texts[1]
+
+
+def test_best_weights_are_of_steps_that_are_kept(make_config, monkeypatch):
+    config = make_config("train.checkpoint_every_epochs=3")
+    real = Loop._train_epoch
+
+    def die_later(loop, journal):
+        if loop.progress.epoch == 2:
+            raise SystemExit(9)
+        return real(loop, journal)
+
+    monkeypatch.setattr(Loop, "_train_epoch", die_later)
+    with pytest.raises(SystemExit):
+        train(config)
+    run = RunFolder(Path(config.output) / config.name)
+    progress, _ = read_checkpoint(run.saved_steps()[-1])
+    assert weights_header(run.best_weights)["epoch"] == str(progress.best_epoch)
 
 
 def test_a_resumed_run_reads_no_sample_again(make_config, probe_models, monkeypatch):
@@ -179,6 +203,7 @@ def test_a_changed_config_is_refused_naming_every_key(make_config):
     assert "optim.lr: 0.05 -> 0.3" in text
     assert "data.train.size: [32, 32] -> [16, 16]" in text
     assert "log_every" not in text
+    assert train(make_config("train.max_steps=2", "data.workers=threads"), resume=True).step == 2
 
 
 def test_a_cosine_may_not_change_its_length(make_config):
@@ -189,8 +214,94 @@ def test_a_cosine_may_not_change_its_length(make_config):
 
 
 def test_resume_from_a_folder_that_is_no_checkpoint_says_so(make_config, tmp_path):
+    config = make_config()
     with pytest.raises(WeightsError, match="no checkpoint to resume from"):
-        train(make_config(), resume=tmp_path)
+        train(config, resume=tmp_path)
+    assert not (Path(config.output) / config.name).exists()
+
+
+def test_a_checkpoint_of_the_run_is_its_own_however_it_is_spelled(make_config, tmp_path, monkeypatch):
+    train(make_config())
+    monkeypatch.chdir(tmp_path)
+    config = make_config("train.epochs=4", "output=runs")
+    train(config, resume=RunFolder(Path("runs") / config.name).saved_steps()[-1].absolute())
+    assert [line["step"] for line in log_without_times(config) if line["kind"] == "val"] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("epochs", [3, 4])
+def test_a_run_that_begins_at_the_checkpoint_of_another_has_all_of_its_own(make_config, epochs):
+    first = make_config("name=first")
+    train(first)
+    second = make_config("name=second", f"train.epochs={epochs}")
+    progress = train(second, resume=RunFolder(Path(first.output) / "first").saved_steps()[-1])
+    assert progress.best_epoch >= 3
+    run = RunFolder(Path(second.output) / "second")
+    assert [path.name for path in run.saved_steps()] == [f"step-{3 * epochs:08d}"]
+    assert weights_header(run.best_weights)["epoch"] == str(progress.best_epoch)
+    assert json.loads((run.path / "metrics.json").read_text())["best_epoch"] == progress.best_epoch
+
+
+def test_a_checkpoint_from_elsewhere_does_not_replace_those_of_a_run(make_config):
+    first, second = (make_config("train.max_steps=2", f"name={name}") for name in ("first", "second"))
+    train(first)
+    train(second)
+    log = log_without_times(second)
+    with pytest.raises(ConfigError, match=r"second: has checkpoints of its own.*--resume"):
+        train(second, resume=RunFolder(Path(first.output) / "first").saved_steps()[-1])
+    assert log_without_times(second) == log
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+@pytest.mark.parametrize(("owner", "name"), [(Path, "replace"), (Path, "mkdir")])
+def test_a_run_that_died_at_its_start_can_be_started(make_config, monkeypatch, owner, name, calls):
+    config, left = make_config("train.max_steps=1"), [calls]
+    folder = Path(config.output) / config.name
+    real = getattr(owner, name)
+
+    def die(path, *args, **kwargs):
+        if path.is_relative_to(folder):
+            left[0] -= 1
+            if left[0] < 0:
+                raise SystemExit(9)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(owner, name, die)
+    with pytest.raises(SystemExit):
+        train(config)
+    monkeypatch.undo()
+    assert train(config, resume=True).step == 1
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "log.jsonl", "classes.json"])
+def test_a_run_that_died_while_it_was_overwritten_can_be_overwritten(make_config, monkeypatch, name):
+    config = make_config("train.max_steps=1")
+    train(config)
+    rmtree, unlink = shutil.rmtree, Path.unlink
+
+    def die(path, *args, **kwargs):
+        if path.name == name:
+            raise SystemExit(9)
+        (rmtree if path.is_dir() else unlink)(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "unlink", die)
+    monkeypatch.setattr(runs.shutil, "rmtree", die)
+    with pytest.raises(SystemExit):
+        train(config, overwrite=True)
+    monkeypatch.undo()
+    assert train(config, overwrite=True).step == 1
+
+
+def test_a_file_in_the_place_of_a_run_is_left_alone(make_config):
+    config = make_config()
+    Path(config.output).mkdir()
+    (Path(config.output) / config.name).write_text("precious")
+    with pytest.raises(ConfigError, match="is a file"):
+        train(config, resume=True)
+    (Path(config.output) / config.name).unlink()
+    Path(config.output).rmdir()
+    Path(config.output).write_text("precious")
+    with pytest.raises(StorageError, match=r"runs/tiny: "):
+        train(config)
 
 
 def test_a_damaged_checkpoint_is_named(make_config):

@@ -11,10 +11,10 @@ from damage import damage_sample
 from safetensors.torch import load_file
 
 from vidflow.dataset import PackedDataset
+from vidflow.engine.gradients import scale_gradients
 from vidflow.engine.runs import RunFolder
 from vidflow.engine.seeding import seed_all
 from vidflow.engine.signals import StoppedError
-from vidflow.engine.skipping import scale_gradients
 from vidflow.engine.testing import evaluate_run
 from vidflow.engine.train import train
 from vidflow.errors import AlteredShardError, DataError, DecodeError
@@ -188,6 +188,9 @@ def test_an_altered_shard_whose_samples_are_whole_is_told_once_where_damage_is_c
     assert all("num_missed" not in line for line in lines(config, "val"))
     (damage,) = lines(config, "damage")
     assert "val-000000.tar" in damage["reason"]
+    longer = make_config(f"data.root={altered}", "data.on_bad_sample_eval=miss", "train.epochs=4")
+    train(longer, resume=True)
+    assert lines(longer, "damage") == [damage]
 
 
 def test_gradients_are_scaled_and_nothing_is_left_of_nothing():

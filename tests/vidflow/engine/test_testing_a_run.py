@@ -57,6 +57,10 @@ def test_a_set_with_the_classes_in_another_order_gets_the_labels_of_the_training
         root = make_packed(tmp_path / "-".join(classes), labels, classes=classes)
         report = evaluate_run(run, run.config([f"data.root={root}"]))
         assert report.metrics["top1"] == pytest.approx(factor * metrics["top1"])
+    fewer = {"train": [(0,)], "val": [(i % 2,) for i in range(4)]}
+    for classes, factor in ((("dark", "middle"), 1), (("bright", "dark"), 0)):
+        root = make_packed(tmp_path / "-".join(classes), fewer, classes=classes)
+        assert evaluate_run(run, run.config([f"data.root={root}"])).metrics["top1"] == factor
     other = make_packed(tmp_path / "others", labels, classes=("night", "dusk", "day"))
     assert evaluate_run(run, run.config([f"data.root={other}"])).num_samples == 10
 
