@@ -25,6 +25,7 @@ from vidflow.pipelines.plan import Plan
 from vidflow.pipelines.sampling import clip_shape, fold, policy_of, positions
 from vidflow.pipelines.skeleton_boxes import moved, view_box
 from vidflow.pipelines.skeleton_heatmaps import drawn_layout, heatmaps_of
+from vidflow.pipelines.skeleton_layouts import layout_problem
 from vidflow.pipelines.skeleton_people import Skeletons, choose_people, fill_people, present_skeletons
 from vidflow.pipelines.work import WorkItem
 from vidflow.schema import FramesInfo, SampleRecord, SkeletonInfo, VideoInfo
@@ -177,9 +178,9 @@ class RGBPoseMaker:
             raise DataError("has three coordinates; heatmaps show two")
         if layout is None and (self.pipeline.flip or heatmap.kind != "keypoints"):
             raise DataError("is of layout 'custom', and flip and limbs need to know its bones; give layout")
-        if layout is not None and layout.num_keypoints != info.num_keypoints:
-            raise DataError(f"has {info.num_keypoints} keypoints, layout {layout.name!r} has {layout.num_keypoints}")
         if layout is not None:
+            if problem := layout_problem(self.pipeline.layout, layout, info):
+                raise DataError(problem)
             drawn_layout(heatmap, layout)
 
     def _shape(self, info: SkeletonInfo) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from vidflow.pipelines.sampling import clip_shape
 from vidflow.pipelines.skeleton_boxes import placed
 from vidflow.pipelines.skeleton_features import features_of
 from vidflow.pipelines.skeleton_heatmaps import heatmaps_of
+from vidflow.pipelines.skeleton_layouts import layout_problem
 from vidflow.pipelines.skeleton_normalize import body_normalized, screen_normalized
 from vidflow.pipelines.skeleton_people import Skeletons, fill_people, people_of
 from vidflow.pipelines.skeleton_plan import SkeletonPlan, make_skeleton_plan
@@ -92,8 +93,8 @@ class SkeletonMaker:
                 needs.append("heatmap")
             if needs:
                 problem = f"is of layout 'custom', of which {needs[0]} knows too little; give layout as a table"
-        elif layout.num_keypoints != info.num_keypoints:
-            problem = f"has {info.num_keypoints} keypoints, layout {layout.name!r} has {layout.num_keypoints}"
+        else:
+            problem = layout_problem(pipeline.layout, layout, info)
         if isinstance(pipeline.normalize, ScreenNormalize) and info.num_coords != 2:
             problem = "has three coordinates; normalize.kind = 'screen' is for two, use 'body'"
         if isinstance(pipeline.normalize, BodyNormalize) and info.num_coords != 3:

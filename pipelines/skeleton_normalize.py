@@ -47,9 +47,11 @@ def body_normalized(skeletons: Skeletons, normalize: BodyNormalize, layout: Skel
     A sample without any keypoint stays as it is.
 
     Raises:
-        DataError: which keypoints to measure is neither in the config nor known of the layout.
+        DataError: which keypoints to measure is neither in the config nor known of the layout, or the skeletons do not
+            have them.
     """
     center, spine, shoulders = _axes(normalize, layout)
+    _check_axes(normalize, center, spine, shoulders, skeletons.points.shape[2])
     if not skeletons.present.any():
         return skeletons
     if normalize.order_people:
@@ -89,6 +91,17 @@ def _axes(normalize: BodyNormalize, layout: SkeletonLayout | None) -> tuple[int,
         normalize.spine or spine,
         normalize.shoulders or shoulders,
     )
+
+
+def _check_axes(normalize: BodyNormalize, center: int, spine: Pair, shoulders: Pair, num_keypoints: int) -> None:
+    for name, used, keypoints in (
+        ("center", normalize.align_center, (center,)),
+        ("spine", normalize.align_spine, spine),
+        ("shoulders", normalize.align_shoulders, shoulders),
+    ):
+        wrong = [keypoint for keypoint in keypoints if not 0 <= keypoint < num_keypoints]
+        if used and wrong:
+            raise DataError(f"normalize.{name}: keypoint {wrong[0]} does not exist; there are 0 to {num_keypoints - 1}")
 
 
 def _first_person_first(skeletons: Skeletons) -> Skeletons:

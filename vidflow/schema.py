@@ -19,9 +19,9 @@ from pydantic import (
 SCHEMA_VERSION = 1
 
 Kind = Literal["video", "frames", "skeleton", "audio", "feature"]
-Layout = Literal["coco", "openpose", "nturgb+d", "msr20", "custom"]
+Layout = Literal["coco", "openpose", "nturgb+d", "kinect20", "msr20", "custom"]
 
-NUM_KEYPOINTS: dict[str, int] = {"coco": 17, "openpose": 18, "nturgb+d": 25, "msr20": 20}
+NUM_KEYPOINTS: dict[str, int] = {"coco": 17, "openpose": 18, "nturgb+d": 25, "kinect20": 20, "msr20": 20}
 """Keypoints of each layout that has a fixed number; ``custom`` may have any."""
 
 

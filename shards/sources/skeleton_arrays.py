@@ -62,7 +62,7 @@ def skeleton_contents(
         size: width and height in pixels of the picture, where known.
 
     Raises:
-        DataError: wrong shapes, values that are not finite, or nobody.
+        DataError: wrong shapes, a picture without pixels, values that are not finite, or nobody.
     """
     if keypoints.ndim != 4 or keypoints.dtype.kind not in "fiu":
         raise DataError(f"keypoints are {keypoints.dtype} {list(keypoints.shape)}; numbers [M, T, K, C] are needed")
@@ -73,6 +73,10 @@ def skeleton_contents(
         raise DataError(f"keypoints of shape {list(keypoints.shape)} hold no frame")
     if scores is not None and scores.shape != keypoints.shape[:3]:
         raise DataError(f"scores of shape {list(scores.shape)} beside keypoints of shape {list(keypoints.shape)}")
+    if scores is not None and scores.dtype.kind not in "fiub":
+        raise DataError(f"scores are {scores.dtype} {list(scores.shape)}; numbers [M, T, K] are needed")
+    if size is not None and min(size) <= 0:
+        raise DataError(f"a picture {size[0]} pixels wide and {size[1]} high; both must be positive, or left out")
     layout = find_layout(num_keypoints, policy.layout)
     keypoints = _stored(keypoints)
     scores = None if scores is None else _stored(scores)

@@ -73,15 +73,16 @@ def list_entries(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
     """The samples of a file: one, or of a pickle and of an array [N, C, T, V, M] as many as it has.
 
     Raises:
-        DataError: a pickle or an array of another content.
+        DataError: a pickle or an array of another content, or without samples.
         OSError: it cannot be read.
     """
     suffix = path.suffix.lower()
-    if suffix in PICKLES:
-        return _of_pickle(path, policy)
-    if suffix == ".npy":
-        return _of_array(path, policy)
-    return [SkeletonEntry("", str(path), UnpackedSkeleton(policy, SkeletonFile(policy)))]
+    if suffix not in (".npy", *PICKLES):
+        return [SkeletonEntry("", str(path), UnpackedSkeleton(policy, SkeletonFile(policy)))]
+    entries = _of_array(path, policy) if suffix == ".npy" else _of_pickle(path, policy)
+    if not entries:
+        raise DataError(f"{path}: holds no samples; give a file that has some")
+    return entries
 
 
 def _of_array(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
@@ -115,6 +116,6 @@ def _of_pickle(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
             raise DataError(f"{where}: has no keypoint, only {', '.join(map(str, entry)) or 'nothing'}")
         try:
             found.append(SkeletonEntry(name, str(path), reader_of(entry, policy)))
-        except (TypeError, ValueError, IndexError) as error:
-            raise DataError(f"{where}: img_shape or total_frames is no such thing ({error})") from error
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
     return found

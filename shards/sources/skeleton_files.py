@@ -6,6 +6,7 @@ reader; Kinetics-skeleton (ST-GCN, arXiv:1801.07455), poses that OpenPose found.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -133,27 +134,40 @@ class OpenPoseJson:
         """Keypoints [M, T, 18, 2] in pixels and scores [M, T, 18]; T runs to the last frame that the file names."""
         try:
             frames = json.loads(Path(path).read_bytes())["data"]
+            numbers = [_count(float(frame["frame_index"]), f"{path}: frame_index", "frames") for frame in frames]
             found = [
-                (int(frame["frame_index"]) - 1, person, body["pose"], body["score"])
-                for frame in frames
+                (number - 1, person, body["pose"], body["score"])
+                for number, frame in zip(numbers, frames, strict=True)
                 for person, body in enumerate(frame["skeleton"])
             ]
-            num_frames = max((int(frame["frame_index"]) for frame in frames), default=0)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}: no JSON with data, frame_index, skeleton, pose and score ({error!r})") from error
         num_people = 1 + max((person for _, person, _, _ in found), default=-1)
-        keypoints = np.zeros((num_people, max(num_frames, 1), _OPENPOSE_JOINTS, 2), np.float32)
+        keypoints = np.zeros((num_people, max(numbers, default=0) or 1, _OPENPOSE_JOINTS, 2), np.float32)
         scores = np.zeros(keypoints.shape[:3], np.float32)
         for frame, person, pose, score in found:
-            if frame < 0 or len(pose) != 2 * _OPENPOSE_JOINTS or len(score) != _OPENPOSE_JOINTS:
+            where = f"{path}: frame {frame + 1}, person {person}"
+            points, confidences = _row_of(pose, f"{where}: pose"), _row_of(score, f"{where}: score")
+            if frame < 0 or len(points) != 2 * _OPENPOSE_JOINTS or len(confidences) != _OPENPOSE_JOINTS:
                 raise DataError(
-                    f"{path}: frame {frame + 1}, person {person}: {len(pose)} coordinates and {len(score)} scores; "
+                    f"{where}: {len(points)} coordinates and {len(confidences)} scores; "
                     f"{2 * _OPENPOSE_JOINTS} and {_OPENPOSE_JOINTS} are needed, and frames count from 1"
                 )
-            keypoints[person, frame] = np.reshape(pose, (-1, 2))
-            scores[person, frame] = score
+            keypoints[person, frame] = points.reshape(-1, 2)
+            scores[person, frame] = confidences
         keypoints *= np.array(_OPENPOSE_SIZE, np.float32)
         return skeleton_contents(keypoints, scores, self.policy, conceal=conceal, size=_OPENPOSE_SIZE)
+
+
+def _row_of(values: object, where: str) -> np.ndarray:
+    """A list of numbers in JSON as float32 [n]; null becomes NaN."""
+    try:
+        row = np.asarray(values, np.float32)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{where} is no list of numbers ({error})") from error
+    if row.ndim != 1:
+        raise DataError(f"{where} is no list of numbers, but of shape {list(row.shape)}")
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +195,7 @@ _READERS: dict[str, tuple[Callable[[SkeletonPolicy], SampleReader], Layout | Non
 }
 
 
-def _count(value: float, path: str, what: str) -> int:
-    if value != int(value) or not 0 <= value < 1_000_000:
-        raise DataError(f"{path}: {value:g} cannot be a number of {what}")
+def _count(value: float, where: str, what: str) -> int:
+    if not math.isfinite(value) or value != int(value) or not 0 <= value < 1_000_000:
+        raise DataError(f"{where}: {value:g} cannot be a number of {what}")
     return int(value)

@@ -43,6 +43,8 @@ class KeypointFile:
         if not isinstance(bodies, np.ndarray) or bodies.ndim != 3 or bodies.shape[2] != 3:
             found = "nothing" if bodies is None else getattr(bodies, "shape", type(bodies).__name__)
             raise DataError(f"{path}: has {found} for {self.name}; an array 'keypoint' [N, K, 3] is needed")
+        if bodies.dtype.kind not in "fiu":
+            raise DataError(f"{path}: has {bodies.dtype} for {self.name}; numbers [N, K, 3] are needed")
         if len(bodies) != len(self.frame_inds):
             raise DataError(f"{path}: {len(bodies)} bodies for {len(self.frame_inds)} frame numbers in the list")
         keypoints, scores = bodies_by_frame(bodies, self.frame_inds, self.policy.max_people)

@@ -7,11 +7,12 @@ Pickles are read by ``vidflow.safe_pickle``, which admits plain containers and a
 """
 
 import re
+import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from vidflow.shards.sources.skeleton_kpfiles import KeypointFile, find_keypoint_
 from vidflow.shards.sources.splitting import check_ratio, split_by_ratio
 
 _SIDES = ("train", "val", "test")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,14 +68,16 @@ class NpyRow:
         return skeleton_contents(keypoints, None, self.policy, conceal=conceal)
 
 
-def _chosen_splits(split: Mapping[str, Any], protocol: str | None, where: str) -> dict[str, str]:
+def _chosen_splits(split: Any, protocol: str | None, where: str) -> dict[str, str]:
     """Name of a split in the file -> ours."""
+    if not isinstance(split, Mapping):
+        raise DataError(f"{where}: split is {reprlib.repr(split)}, not {{name: [frame_dir, ...]}}")
     if protocol is None:
         chosen = {name: name for name in split if name in _SIDES}
     else:
         tag = re.escape(protocol)
         pattern = re.compile(rf"(?:{tag}_?(train|val|test)|(train|val|test)_?{tag})")
-        matches = {name: pattern.fullmatch(name) for name in split}
+        matches = {name: pattern.fullmatch(name) for name in split if isinstance(name, str)}
         chosen = {name: match[1] or match[2] for name, match in matches.items() if match}
     if not chosen:
         wanted = "train, val or test" if protocol is None else f"--protocol {protocol}"
@@ -84,9 +88,54 @@ def _chosen_splits(split: Mapping[str, Any], protocol: str | None, where: str) -
     return chosen
 
 
+def _value(entry: Mapping[str, Any], key: str, read: Callable[[Any], _T], needed: str, where: str = "") -> _T:
+    """What ``read`` makes of a value; pickles are written by many programs, and anything may stand there.
+
+    Raises:
+        DataError: nothing can be made of it, with the value and what is ``needed`` in its place.
+    """
+    try:
+        return read(entry[key])
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise DataError(f"{where}{key} is {reprlib.repr(entry[key])}, not {needed}") from error
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if number != float(value):
+        raise ValueError
+    return number
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str | int | np.integer) or value == "":
+        raise TypeError
+    return str(value)
+
+
+def _names(values: Any) -> list[Any]:
+    if isinstance(values, str):  # whose letters would be taken for names
+        raise TypeError
+    for value in values:
+        _name(value)
+    return list(values)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "fiu":
+        raise ValueError
+    return array
+
+
+def _width_and_height(shape: Any) -> tuple[int, int]:
+    height, width = _numbers(shape)[:2].tolist()
+    return _whole(width), _whole(height)
+
+
 def _size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    shape = entry.get("img_shape") or entry.get("original_shape")
-    return None if shape is None else (int(shape[1]), int(shape[0]))
+    keys = [key for key in ("img_shape", "original_shape") if entry.get(key) is not None]
+    return _value(entry, keys[0], _width_and_height, "height and width in pixels") if keys else None
 
 
 def _keypoints_of(entry: Mapping[str, Any]) -> str:
@@ -95,15 +144,20 @@ def _keypoints_of(entry: Mapping[str, Any]) -> str:
 
 
 def reader_of(entry: Mapping[str, Any], policy: SkeletonPolicy) -> SkeletonArrays | KeypointFile:
-    """The reader of a complete annotation, which has ``keypoint``, or ``frame_inds`` of a keypoint file."""
+    """The reader of a complete annotation, which has ``keypoint``, or ``frame_inds`` of a keypoint file.
+
+    Raises:
+        DataError: a value that is no such thing; the message names its key alone.
+    """
     if "keypoint" not in entry:
-        return KeypointFile(str(entry["frame_dir"]), np.asarray(entry["frame_inds"]), _size(entry), policy)
+        frame_inds = _value(entry, "frame_inds", _numbers, "the frame of each body, numbers [N]")
+        return KeypointFile(str(entry["frame_dir"]), frame_inds, _size(entry), policy)
     scores, total = entry.get("keypoint_score"), entry.get("total_frames")
     return SkeletonArrays(
-        np.asarray(entry["keypoint"]),
-        None if scores is None else np.asarray(scores),
+        _value(entry, "keypoint", np.asarray, "an array [M, T, K, C]"),
+        None if scores is None else _value(entry, "keypoint_score", np.asarray, "an array [M, T, K]"),
         _size(entry),
-        None if total is None else int(total),
+        None if total is None else _value(entry, "total_frames", _whole, "a number of frames"),
         policy,
     )
 
@@ -134,8 +188,8 @@ def read_skeleton_pickle(
         allow_missing: leave samples whose keypoint file is missing to be rejected in packing.
 
     Raises:
-        DataError: another content, entries without keypoints or label, a name that is there twice or nowhere, or
-            keypoint files that are missing.
+        DataError: another content, entries without keypoints or label or with values that are no such thing, a name
+            that is there twice or nowhere, or keypoint files that are missing.
     """
     content = safe_pickle.load(file)
     split_of: dict[str, str] = {}
@@ -146,7 +200,7 @@ def read_skeleton_pickle(
         entries: Any = content["annotations"]
         chosen = _chosen_splits(content["split"], protocol, str(file))
         for name, ours in chosen.items():
-            for member in content["split"][name]:
+            for member in _value(content["split"], name, _names, "a list of frame_dir", f"{file}: split."):
                 if split_of.setdefault(member, ours) != ours:
                     raise DataError(f"{file}: {member!r} is in {split_of[member]} and in {ours}")
     elif isinstance(content, list):
@@ -167,16 +221,22 @@ def read_skeleton_pickle(
         ],
         "annotations are not complete; each needs its keypoints, or frame_inds and a keypoint file:",
     )
+    rows, problems = [], []
+    for place, entry in zip(where, entries, strict=True):
+        try:
+            name = _value(entry, "frame_dir", _name, "the name of a sample")
+            label = _value(entry, "label", _whole, "the number of a class")
+        except DataError as error:
+            problems.append(f"{place}: {error}")
+        else:
+            rows.append(Row(place, text_of(name), (str(label),)))
+    raise_all(problems, "annotations do not fit:")
     repeated = [name for name, count in Counter(entry["frame_dir"] for entry in entries).items() if count > 1]
     raise_all([f"{file}: {name!r}" for name in repeated], "names are there more than once:")
     names = {entry["frame_dir"] for entry in entries}
     raise_all(
         [f"{file}: {name!r}" for name in split_of if name not in names], "names of the splits have no annotation:"
     )
-    rows = [
-        Row(place, text_of(str(entry["frame_dir"])), (str(int(entry["label"])),))
-        for place, entry in zip(where, entries, strict=True)
-    ]
     indices, class_names, warnings = resolve_labels(rows, classes=classes, num_classes=num_classes, first_label=0)
     in_files = [entry for entry in entries if "keypoint" not in entry]
     folder = file.parent / "kpfiles" if keypoint_folder is None else keypoint_folder
@@ -187,13 +247,19 @@ def read_skeleton_pickle(
         if split is None and not ours:
             skipped["annotation that is in no chosen split"] += 1
             continue
-        path, reader = str(file), reader_of(entry, policy)
+        path = str(file)
+        try:
+            reader = reader_of(entry, policy)
+        except DataError as error:
+            problems.append(f"{row.where}: {error}")
+            continue
         if isinstance(reader, KeypointFile):
             wanted = PurePath(str(entry.get("raw_file") or f"{reader.name}.pkl")).name
             path = files.get(wanted, str(folder / wanted))
             if wanted not in files:
                 missing_files.append(f"{row.where}: {wanted}")
         items.append(SourceItem(path, row.path, ours, labels, reader=reader))
+    raise_all(problems, "annotations do not fit:")
     if not allow_missing:
         raise_all(missing_files, f"keypoint files are missing below {folder}; give --allow-missing to go on without:")
     if split is not None:
@@ -205,7 +271,11 @@ def read_skeleton_pickle(
 
 
 def _npy_labels(data: Path, count: int) -> tuple[list[str], list[str]]:
-    """Names and labels of the rows, from the file beside the array."""
+    """Names and labels of the rows, from the file beside the array.
+
+    Raises:
+        DataError: there is none, or it is none of labels.
+    """
     stems = {data.stem.replace("_data", "_label"), data.stem.replace("data", "labels"), f"{data.stem}_label"}
     candidates = [data.with_name(f"{stem}{suffix}") for stem in sorted(stems) for suffix in (".pkl", ".npy", ".txt")]
     found = [path for path in candidates if path.is_file() and path != data]
@@ -214,16 +284,21 @@ def _npy_labels(data: Path, count: int) -> tuple[list[str], list[str]]:
         raise DataError(f"{data}: {'several' if found else 'no'} files of labels beside it: {listed}; one is needed")
     (file,) = found
     names = [f"{data.stem}/{row:06d}" for row in range(count)]
-    if file.suffix == ".pkl":
-        content = safe_pickle.load(file)
-        if isinstance(content, (tuple, list)) and len(content) == 2 and not np.isscalar(content[0]):
-            names, labels = [str(name) for name in content[0]], list(content[1])
+    try:
+        if file.suffix == ".pkl":
+            content = safe_pickle.load(file)
+            if isinstance(content, (tuple, list)) and len(content) == 2 and not np.isscalar(content[0]):
+                names, labels = [str(name) for name in content[0]], list(content[1])
+            else:
+                labels = list(content)  # type: ignore[call-overload]
+        elif file.suffix == ".npy":
+            labels = list(np.load(file, allow_pickle=False))
         else:
-            labels = list(content)  # type: ignore[call-overload]
-    elif file.suffix == ".npy":
-        labels = np.load(file, allow_pickle=False).tolist()
-    else:
-        labels = file.read_text(encoding="utf-8-sig").split()
+            labels = file.read_text(encoding="utf-8-sig").split()
+    except (TypeError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{file}: is no list of labels ({error}); give one label for each row of {data.name}"
+        ) from error
     if len(labels) != count or len(names) != count:
         raise DataError(f"{file}: {len(labels)} labels for {count} rows of {data.name}")
     return names, [str(label) for label in labels]

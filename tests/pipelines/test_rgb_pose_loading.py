@@ -249,6 +249,7 @@ def test_other_kinds_of_samples_are_refused(sources, tmp_path, shard_clips):
         ({"num_coords": 3}, {}, "has three coordinates"),
         ({"layout": "custom", "num_keypoints": 5}, {"flip": 0.5}, "need to know its bones; give layout"),
         ({}, {"layout": "openpose"}, "has 17 keypoints, layout 'openpose' has 18"),
+        ({"layout": "msr20", "num_keypoints": 20}, {"layout": "kinect20"}, "is packed with layout 'msr20'"),
         ({}, {"heatmap": Heatmap(kind="limbs", limbs=((0, 17),))}, "keypoint 17 does not exist"),
         ({}, {"sampling": BinSampling(length=4, num_clips=2)}, "sampling gives 2 clips and pose_sampling 1"),
     ],
@@ -270,6 +271,7 @@ def test_skeletons_that_do_not_fit_the_pipeline_are_named(root, info, changes, m
         ({"sampling": ClipSampling(length=4, target_fps=8)}, "target_fps is not for rgb_pose"),
         ({"normalize": Normalize(mean=(0.0,), std=(1.0,))}, "rgb needs 3 values, not 1"),
         ({"layout": "cocoa"}, "did you mean 'coco'"),
+        ({"layout": {"num_keypoints": 2, "edges": [[1, 0]]}, "flip": 0.5}, "flip: layout does not say which keypoints"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(changes, message):

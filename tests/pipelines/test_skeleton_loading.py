@@ -211,6 +211,7 @@ def record(**changes) -> SampleRecord:
 
 
 BODY = SkeletonPipeline(sampling=BinSampling(length=4), normalize=BodyNormalize())
+KINECT = SkeletonPipeline(sampling=BinSampling(length=4), layout="kinect20", features=("bone",))
 
 
 @pytest.mark.parametrize(
@@ -218,10 +219,20 @@ BODY = SkeletonPipeline(sampling=BinSampling(length=4), normalize=BodyNormalize(
     [
         (RANDOM, {"layout": "custom", "num_keypoints": 5}, "of which bone knows too little; give layout as a table"),
         (RANDOM.model_copy(update={"layout": "openpose"}), {}, "has 17 keypoints, layout 'openpose' has 18"),
+        (
+            KINECT,
+            {"layout": "msr20", "num_keypoints": 20},
+            "is packed with layout 'msr20', the pipeline's is 'kinect20'",
+        ),
         (RANDOM, {"num_coords": 3}, "use 'body'"),
         (BODY, {}, "use 'screen'"),
         (HEATMAPS, {"num_coords": 3}, "heatmaps show two"),
         (BODY, {"num_coords": 3}, "center, spine, shoulders is not known of layout 'coco'"),
+        (
+            BODY.model_copy(update={"normalize": BodyNormalize(center=17, spine=(0, 1), shoulders=(6, 5))}),
+            {"num_coords": 3},
+            "normalize.center: keypoint 17 does not exist; there are 0 to 16",
+        ),
     ],
 )
 def test_samples_that_do_not_fit_the_pipeline_are_named(pipeline, changes, message):
@@ -259,6 +270,13 @@ def test_short_samples_are_filled_up_as_in_the_reference(case):
     made = record(layout="custom", num_keypoints=2, num_frames=3)
     item = maker.item(made, {KEYPOINT: to_npy(points)}, [sample_rng(0, 0, 0)])
     assert_same(maker.prepare(item)[0][0], case["outputs"]["keypoint"])
+
+
+@pytest.mark.parametrize("layout", ["kinect20", "custom"])
+def test_a_layout_is_taken_from_samples_that_say_the_same_or_nothing(layout):
+    maker, made = SkeletonMaker(KINECT), record(layout=layout, num_keypoints=20)
+    item = maker.item(made, {KEYPOINT: to_npy(np.ones((1, 4, 20, 2), np.float32))}, [sample_rng(0, 0, 0)])
+    assert maker.prepare(item)[0].shape == (1, 2, 4, 20, 3)
 
 
 def test_a_layout_of_ones_own_makes_bones():

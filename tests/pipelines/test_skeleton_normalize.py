@@ -107,6 +107,22 @@ def test_axes_that_nobody_knows_are_asked_for():
     assert (body_normalized(skeletons, only_center, None).points == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"center": 30}, r"normalize\.center: keypoint 30 does not exist; there are 0 to 24"),
+        ({"spine": (0, 25)}, r"normalize\.spine: keypoint 25 does not exist"),
+        ({"shoulders": (25, 4)}, r"normalize\.shoulders: keypoint 25 does not exist"),
+    ],
+)
+def test_axes_of_keypoints_that_the_skeleton_lacks_are_refused(axes, message):
+    skeletons = present_skeletons(np.ones((1, 1, 25, 3), np.float32), None)
+    with pytest.raises(DataError, match=message):
+        body_normalized(skeletons, BodyNormalize(**axes), NTU)
+    unused = {f"align_{name}": False for name in axes}
+    body_normalized(skeletons, BodyNormalize(**axes, **unused), NTU)
+
+
 @pytest.mark.parametrize("vector", [(0.0, 0.0, 0.0), (0.0, 0.0, 3.0), (0.0, 0.0, -3.0)])
 def test_a_vector_on_the_axis_or_of_no_length_turns_nothing(vector):
     assert np.array_equal(turning(np.array(vector), np.array([0.0, 0.0, 1.0])), np.eye(3))

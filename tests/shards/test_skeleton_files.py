@@ -1,6 +1,7 @@
 """Files with one sample's skeletons each are read as their formats say, and refused where they are not whole."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_a_cut_ntu_file_is_refused_at_every_line(tmp_path):
             NtuText(POLICY).read(str(path), conceal=False)
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e7", "-1", "1.5"])
+def test_what_is_no_number_of_frames_is_refused(tmp_path, number):
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    path.write_text(f"{number}\n")
+    with pytest.raises(DataError, match=r"A001\.skeleton: \S+ cannot be a number of frames"):
+        NtuText(POLICY).read(str(path), conceal=False)
+
+
 @pytest.fixture
 def openpose(tmp_path):
     """``openpose(data)``: a file of Kinetics-skeleton with these frames."""
@@ -131,6 +140,13 @@ def test_openpose_people_are_pixels_of_the_picture_they_were_found_in(openpose):
         (7, "TypeError"),
         ([{"frame_index": 0, "skeleton": [body(1)]}], "frame 0, person 0: .* frames count from 1"),
         ([{"frame_index": 1, "skeleton": [{"pose": [1] * 34, "score": [1] * 18}]}], "34 coordinates and 18 scores"),
+        ([{"frame_index": math.inf, "skeleton": []}], r"abc\.json: frame_index: inf cannot be a number of frames"),
+        ([{"frame_index": 10**13, "skeleton": [body(1)]}], r"frame_index: 1e\+13 cannot be a number of frames"),
+        ([{"frame_index": 10**400, "skeleton": []}], "OverflowError"),
+        ([{"frame_index": 2, "skeleton": [body(1) | {"pose": 5}]}], "frame 2, person 0: pose is no list of numbers"),
+        ([{"frame_index": 1, "skeleton": [body(1) | {"pose": ["x"] * 36}]}], "person 0: pose is no list of numbers"),
+        ([{"frame_index": 1, "skeleton": [body(1) | {"pose": [[1, 1]] * 18}]}], r"but of shape \[18, 2\]"),
+        ([{"frame_index": 1, "skeleton": [body(1), body(1) | {"score": [[1], 1]}]}], "person 1: score is no list of"),
     ],
 )
 def test_openpose_files_that_do_not_fit_are_refused(openpose, data, message):
@@ -143,6 +159,30 @@ def test_an_openpose_file_that_is_cut_is_refused(openpose):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"abc\.json: no JSON with data, frame_index, skeleton, pose and score"):
         OpenPoseJson(POLICY).read(str(path), conceal=False)
+
+
+def test_deep_nesting_is_refused_like_any_other_json(openpose):
+    path = Path(openpose([]))
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"abc\.json: no JSON with data.*RecursionError"):
+        OpenPoseJson(POLICY).read(str(path), conceal=False)
+
+
+def test_files_that_do_not_fit_stop_no_other(openpose, packed, tmp_path):
+    openpose([{"frame_index": 1, "skeleton": [{"pose": 5, "score": 5}]}])
+    (tmp_path / "n.skeleton").write_text("nan\n")
+    np.savez(tmp_path / "s.npz", keypoint=people(1), keypoint_score=np.full((1, 4, 17), "high"))
+    (tmp_path / "a.txt").write_text("1 2 3 1\n" * 20)
+    (tmp_path / "list.csv").write_text(
+        "path,label,split\nabc.json,0,train\nn.skeleton,0,train\ns.npz,0,train\na.txt,0,train\n"
+    )
+    report = packed(read_source("skeleton", KindOptions(annotations=[str(tmp_path / "list.csv")])))
+    assert report.packed == 1
+    assert {rejected.id: rejected.reason for rejected in report.rejected} == {
+        "abc.json": "frame 1, person 0: pose is no list of numbers, but of shape []",
+        "n.skeleton": "nan cannot be a number of frames",
+        "s.npz": "scores are <U4 [1, 4, 17]; numbers [M, T, K] are needed",
+    }
 
 
 def test_a_list_may_name_skeleton_files_of_every_format(openpose, tmp_path):

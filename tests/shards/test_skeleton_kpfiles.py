@@ -85,6 +85,7 @@ def test_a_list_finds_its_keypoint_files_beside_it(kinetics, packed, read_back, 
         ({"b": {}}, r"has nothing for b; an array 'keypoint' \[N, K, 3\] is needed"),
         ({"b": {"keypoint": np.ones((7, 17, 2))}}, r"has \(7, 17, 2\) for b"),
         ({"b": {"keypoint": np.ones((6, 17, 3))}}, "6 bodies for 7 frame numbers in the list"),
+        ({"b": {"keypoint": np.full((7, 17, 3), "x")}}, r"has <U1 for b; numbers \[N, K, 3\] are needed"),
         ([1, 2], "holds list, a dictionary is needed"),
     ],
 )
@@ -104,6 +105,12 @@ def test_keypoint_files_that_are_missing_are_all_named(kinetics, tmp_path):
     (tmp_path / "kpfiles").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"kpfiles: no such folder; the list has no keypoints in it"):
         read_source("skeleton", KindOptions(src=path))
+
+
+@pytest.mark.parametrize("frame_inds", [5, ["x"], [[0], [1, 2]]])
+def test_frame_numbers_that_are_no_row_are_named_with_their_entry(kinetics, frame_inds):
+    with pytest.raises(DataError, match=r"k400_2d\.pkl\[1\]: frame_inds is .*, not the frame of each body"):
+        read_source("skeleton", KindOptions(src=kinetics(frame_inds=frame_inds)))
 
 
 def test_two_keypoint_files_of_one_name_are_refused(kinetics, tmp_path):

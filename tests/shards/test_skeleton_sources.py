@@ -112,11 +112,23 @@ def test_another_number_of_keypoints_than_the_layout_has_is_refused():
         (people(1, frames=0), None, "hold no frame"),
         (people(1), np.ones((1, 4, 16)), r"scores of shape \[1, 4, 16\]"),
         (np.full((1, 4, 17, 2), "a"), None, "keypoints are <U1"),
+        (people(1), np.full((1, 4, 17), "a"), r"scores are <U1 \[1, 4, 17\]"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(keypoints, scores, message):
     with pytest.raises(DataError, match=message):
         skeleton_contents(keypoints, scores, POLICY, conceal=False)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (340, 0), (-1, 256)])
+def test_a_picture_without_pixels_is_refused(size):
+    with pytest.raises(DataError, match=f"a picture {size[0]} pixels wide and {size[1]} high"):
+        skeleton_contents(people(1), None, POLICY, conceal=False, size=size)
+
+
+def test_the_joints_of_kinect_may_be_called_so():
+    contents = skeleton_contents(people(1, keypoints=20), None, SkeletonPolicy(layout="kinect20"), conceal=False)
+    assert contents.info.layout == "kinect20"
 
 
 @pytest.fixture
@@ -177,12 +189,57 @@ def test_splits_of_a_pickle_are_never_guessed(pickled):
         ({"annotations": []}, "names of the splits have no annotation"),
         ({"annotations": ["v0"]}, "no list of dictionaries"),
         ({"split": {"train": ["v0"], "val": ["v0"]}}, "'v0' is in train and in val"),
+        ({"split": {"train": None}}, r"ntu\.pkl: split\.train is None, not a list of frame_dir"),
+        ({"split": {"train": "v0"}}, "split.train is 'v0', not a list of frame_dir"),
+        ({"split": {"train": ["v0", ["v1"]]}}, "split.train is .*, not a list of frame_dir"),
+        ({"split": ["train"]}, r"split is \['train'\], not {name: \[frame_dir, \.\.\.\]}"),
+        ({"split": {5: ["v0"]}}, "no split for --protocol xsub, it has 5"),
     ],
 )
 def test_a_pickle_that_does_not_fit_is_refused(pickled, changes, message):
-    protocol = None if "split" in changes else "xsub"
+    protocol = None if "train" in changes.get("split", ()) else "xsub"
     with pytest.raises(DataError, match=message):
         read_source("skeleton", KindOptions(src=pickled(**changes), protocol=protocol))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "walk"}, "label is 'walk', not the number of a class"),
+        ({"label": [1]}, r"label is \[1\], not"),
+        ({"label": None}, "label is None, not"),
+        ({"label": 1.5}, "label is 1.5, not"),
+        ({"frame_dir": ["v1"]}, r"frame_dir is \['v1'\], not the name of a sample"),
+        ({"frame_dir": None}, "frame_dir is None, not"),
+        ({"frame_dir": ""}, "frame_dir is '', not"),
+        ({"total_frames": "x"}, "total_frames is 'x', not a number of frames"),
+        ({"total_frames": np.inf}, "total_frames is inf, not"),
+        ({"img_shape": 5}, "img_shape is 5, not height and width in pixels"),
+        ({"img_shape": (256,)}, "img_shape is .*, not height and width"),
+        ({"img_shape": (256, np.nan)}, "img_shape is .*, not height and width"),
+        ({"img_shape": None, "original_shape": "ab"}, "original_shape is 'ab', not height and width"),
+        ({"keypoint": [[1, 2], [3]]}, r"keypoint is \[\[1, 2\], \[3\]\], not an array \[M, T, K, C\]"),
+        ({"keypoint_score": [[1, 2], [3]]}, r"keypoint_score is .*, not an array \[M, T, K\]"),
+    ],
+)
+def test_values_that_are_no_such_thing_are_named_with_their_entry(pickled, changes, message):
+    content = pickle.loads(pickled().read_bytes())
+    for entry in content["annotations"][1:3]:
+        entry.update(changes)
+    options = KindOptions(src=pickled(annotations=content["annotations"]), protocol="xsub")
+    with pytest.raises(DataError, match=rf"(?s)^2 annotations do not fit:.*ntu\.pkl\[1\]: {message}.*ntu\.pkl\[2\]: "):
+        read_source("skeleton", options)
+
+
+@pytest.mark.parametrize("shape", [np.array([256, 340]), [256, 340], (256.0, 340.0), (256, 340, 3)])
+@pytest.mark.parametrize("key", ["img_shape", "original_shape"])
+def test_a_size_may_be_any_row_of_numbers(pickled, shape, key):
+    content = pickle.loads(pickled().read_bytes())
+    for entry in content["annotations"]:
+        del entry["img_shape"]
+        entry[key] = shape
+    source = read_source("skeleton", KindOptions(src=pickled(annotations=content["annotations"]), protocol="xsub"))
+    assert {item.reader.size for item in source.items} == {(340, 256)}
 
 
 def test_a_name_that_a_pickle_has_twice_is_refused(pickled, tmp_path):
@@ -210,12 +267,15 @@ def test_an_entry_whose_total_does_not_fit_is_rejected_and_the_rest_is_packed(pi
     content = pickle.loads(pickled().read_bytes())
     content["annotations"][1]["total_frames"] = 5
     content["annotations"][2]["keypoint"][0, 0, 0, 0] = np.nan
+    content["annotations"].append(content["annotations"][0] | {"frame_dir": "v4", "img_shape": (0, 0)})
+    content["split"]["xsub_val"].append("v4")
     (tmp_path / "ntu.pkl").write_bytes(pickle.dumps(content))
     report = packed(read_source("skeleton", KindOptions(src=tmp_path / "ntu.pkl", protocol="xsub")))
     assert report.packed == 1
     reasons = {rejected.id: rejected.reason for rejected in report.rejected}
     assert reasons["v1"] == "total_frames is 5, the keypoints have 4 frames"
     assert "not finite" in reasons["v2"]
+    assert reasons["v4"] == "a picture 0 pixels wide and 0 high; both must be positive, or left out"
 
 
 def test_padding_of_an_array_is_not_packed(tmp_path):
@@ -239,6 +299,23 @@ def test_an_array_needs_its_labels(tmp_path):
     np.save(tmp_path / "train_label.npy", np.array([0]))
     with pytest.raises(DataError, match="1 labels for 2 rows"):
         read_source("skeleton", options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train_label.pkl", pickle.dumps(7)),
+        ("train_label.pkl", pickle.dumps(([1, 2], None))),
+        ("train_label.txt", b"caf\xe9 tea"),
+        ("train_label.npy", b"\x93NUMPY\x01\x00"),
+        ("train_label.npy", b""),
+    ],
+)
+def test_a_file_that_is_no_list_of_labels_is_named(tmp_path, name, content):
+    np.save(tmp_path / "train_data.npy", np.ones((2, 3, 4, 25, 1), np.float32))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}: is no list of labels .*each row of train_data\.npy"):
+        read_source("skeleton", KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"]))
 
 
 def test_msr_names_give_label_subject_and_split(tmp_path):

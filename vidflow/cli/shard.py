@@ -137,7 +137,7 @@ def shard(
         ),
     ] = False,
     layout: Annotated[
-        Literal["coco", "openpose", "nturgb+d", "msr20", "custom"] | None,
+        Literal["coco", "openpose", "nturgb+d", "kinect20", "msr20", "custom"] | None,
         typer.Option(
             "--layout", help="skeleton: what the keypoints are (default: by their number).", rich_help_panel=_KINDS
         ),

@@ -6,6 +6,7 @@ of them, ``inputs["clips"]``.
 Shapes: V clips, M people, T frames, K keypoints, C coordinates.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,7 @@ from vidflow.config.heatmap import Heatmap
 from vidflow.config.pipeline import CenterCrop, FullFrame, MultiScaleCrop, RandomCrop, RandomResizedCrop
 from vidflow.config.sampling import BinSampling, ClipSampling, DenseSampling, SegmentSampling, UniformSampling
 from vidflow.schema import Frozen
+from vidflow.skeletons.layouts import tells_sides
 
 SkeletonSampling = Annotated[
     BinSampling | ClipSampling | SegmentSampling | UniformSampling | DenseSampling, Field(discriminator="kind")
@@ -23,6 +25,8 @@ SkeletonSampling = Annotated[
 SingleCrop = Annotated[
     RandomResizedCrop | MultiScaleCrop | RandomCrop | CenterCrop | FullFrame, Field(discriminator="kind")
 ]
+Keypoint = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(gt=0)]
 Feature = Literal["joint", "bone", "joint_motion", "bone_motion"]
 
 
@@ -30,7 +34,7 @@ class ScreenNormalize(Frozen):
     """Pixels to [-1, 1] in both directions, (0, 0) being the picture's middle. For two coordinates."""
 
     kind: Literal["screen"] = "screen"
-    size: tuple[int, int] = (1080, 1920)
+    size: tuple[Pixels, Pixels] = (1080, 1920)
     """Height and width in pixels of pictures whose size the packed sample does not tell."""
     missing: Literal["zero", "moved"] = "zero"
     """Missing keypoints stay at (0, 0), or move as if they were there, to (-1, -1), as MMAction2 1.2.0's models were
@@ -46,11 +50,11 @@ class BodyNormalize(Frozen):
     """
 
     kind: Literal["body"] = "body"
-    center: int | None = Field(default=None, ge=0)
+    center: Keypoint | None = None
     """Keypoint that moves to the origin; None takes the layout's, as for the next two."""
-    spine: tuple[int, int] | None = None
+    spine: tuple[Keypoint, Keypoint] | None = None
     """Keypoints of the spine's lower and upper end."""
-    shoulders: tuple[int, int] | None = None
+    shoulders: tuple[Keypoint, Keypoint] | None = None
     """Keypoints of the right and the left shoulder."""
     align_center: bool = True
     align_spine: bool = True
@@ -64,7 +68,7 @@ class BodyNormalize(Frozen):
 class CompactCrop(Frozen):
     """The box around all keypoints of all chosen frames, in place of the picture. For heatmaps."""
 
-    padding: float = Field(default=0.25, ge=0)
+    padding: float = Field(default=0.25, ge=0, allow_inf_nan=False)
     """How much wider and higher than the keypoints' box."""
     threshold: float = Field(default=10, ge=0)
     """Boxes narrower or lower than this many pixels leave the picture as it is."""
@@ -72,6 +76,15 @@ class CompactCrop(Frozen):
     """Height / width that the box is widened to; two numbers bound it; None keeps it."""
     leave_picture: bool = True
     """Whether the box may reach out of the picture."""
+
+    @field_validator("ratio")
+    @classmethod
+    def _ratio_can_be_reached(cls, value: float | tuple[float, float] | None) -> float | tuple[float, float] | None:
+        if value is not None:
+            least, most = value if isinstance(value, tuple) else (value, value)
+            if not 0 < least <= most < math.inf:
+                raise ValueError(f"must be positive, of two numbers the smaller one first, not {value}")
+        return value
 
 
 class SkeletonPipeline(BasePipeline):
@@ -102,13 +115,14 @@ class SkeletonPipeline(BasePipeline):
     """Whether scores are a further coordinate of each feature; None: beside two coordinates, and not beside three.
     Where samples have none, keypoints that are there have 1."""
     flip: float = Field(default=0.0, ge=0, le=1)
-    """Probability of mirroring left to right; the keypoints of the two sides change places."""
+    """Probability of mirroring left to right; the keypoints of the two sides change places. A layout that is a table
+    needs left and right for it."""
     rotate: tuple[float, ...] = ()
     """Largest angles in degrees by which skeletons are turned at random: about the first, second and third axis, or one
     angle in the picture's plane. Empty turns nothing."""
     scale: float = Field(default=0.0, ge=0, lt=1)
     """Each axis is scaled at random by 1 - scale to 1 + scale."""
-    shear: float = Field(default=0.0, ge=0)
+    shear: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Largest random shear: how much of an axis is added to each of the others, or taken away."""
     heatmap: Heatmap | None = None
     compact: CompactCrop | None = None
@@ -151,6 +165,12 @@ class SkeletonPipeline(BasePipeline):
             raise ValueError(f"{', '.join(wrong)} {other}")
         if self.heatmap is None and self.mixing is not None and self.mixing.cutmix is not None:
             raise ValueError("mixing.cutmix is for pictures; skeletons can be mixed by mixing.mixup")
+        mirrors = "flip" if self.flip else "heatmap.twice" if self.heatmap is not None and self.heatmap.twice else ""
+        if mirrors and self.layout is not None and not tells_sides(self.layout):
+            raise ValueError(
+                f"{mirrors}: layout does not say which keypoints change places; give its left and right, both [] "
+                "where all lie in the middle"
+            )
         if self.rotate and isinstance(self.normalize, ScreenNormalize) and len(self.rotate) != 1:
             raise ValueError(f"rotate = {list(self.rotate)}: with two coordinates there is one angle")
         return self

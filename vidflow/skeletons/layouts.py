@@ -84,6 +84,12 @@ def _check_points(name: str, points: Iterable[int], num_keypoints: int) -> None:
             raise ValueError(f"{name}: keypoint {point!r} does not exist; there are 0 to {num_keypoints - 1}")
 
 
+def _points(name: str, values: Any) -> tuple[int, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ValueError(f"{name} must be a list of keypoints, not {values!r}")
+    return tuple(values)
+
+
 def _pairs(name: str, values: Any) -> tuple[Pair, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ValueError(f"{name} must be a list of pairs of keypoints, not {values!r}")
@@ -168,8 +174,8 @@ def layout_from_edges(
         center=center,
         inward=inward,
         bones=tuple(enumerate(parents)),
-        left=tuple(left),
-        right=tuple(right),
+        left=_points("left", left),
+        right=_points("right", right),
         limbs=_pairs("limbs", limbs),
     )
 
@@ -232,6 +238,16 @@ _MSR = layout_from_edges(
     name="msr20",
 )
 LAYOUTS: dict[str, SkeletonLayout] = {layout.name: layout for layout in (_COCO, _OPENPOSE, _NTU, _KINECT, _MSR)}
+
+
+def tells_sides(spec: str | Mapping[str, Any]) -> bool:
+    """Whether a config's layout says which keypoints change places in a mirror: a name does, a table with ``left`` and
+    ``right``, which may be empty where all keypoints lie in the middle.
+
+    >>> tells_sides({"num_keypoints": 2, "edges": [[1, 0]]})
+    False
+    """
+    return isinstance(spec, str) or {"left", "right"} <= spec.keys()
 
 
 def find_layout(spec: str | Mapping[str, Any] | SkeletonLayout) -> SkeletonLayout:

@@ -23,6 +23,7 @@ GRAPHS = """kind = "skeleton"
 sampling = { kind = "bins", length = 8 }
 """
 MAPS = GRAPHS + "heatmap = {}\n"
+NO_SIDES = "layout = { num_keypoints = 3, edges = [[0, 1], [1, 2]] }\n"
 
 
 def config_of(tmp_path, train: str, val: str = GRAPHS):
@@ -50,6 +51,14 @@ def test_a_table_of_another_kind_replaces_an_inherited_one(tmp_path):
     assert isinstance(load_config(str(tmp_path / "own.toml")).data.train, SkeletonPipeline)
 
 
+@pytest.mark.parametrize("sides", ["left = [0], right = [2]", "left = [], right = []"])
+def test_a_layout_that_tells_its_sides_may_be_mirrored(tmp_path, sides):
+    layout = NO_SIDES.replace(" }", f", {sides} }}")
+    config = config_of(tmp_path, GRAPHS + "flip = 0.5\n" + layout)
+    (tmp_path / "whole.toml").write_text(to_toml(config))
+    assert load_config(str(tmp_path / "whole.toml")).data == config.data
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [
@@ -65,6 +74,36 @@ def test_a_table_of_another_kind_replaces_an_inherited_one(tmp_path):
         (GRAPHS + 'rotate = [1, 1, 1]\nnormalize = { kind = "screen" }', "with two coordinates there is one angle"),
         (GRAPHS + 'layout = "cocoa"', "no skeleton layout 'cocoa'; did you mean 'coco'"),
         (GRAPHS + "layout = { num_keypoints = 3, edges = [[0, 3]] }", "keypoint 3 does not exist"),
+        (
+            GRAPHS + "layout = { num_keypoints = 2, edges = [[0, 1]], left = 0, right = 1 }",
+            "left must be a list of keypoints, not 0",
+        ),
+        (
+            GRAPHS + "flip = 0.5\n" + NO_SIDES,
+            "flip: layout does not say which keypoints change places; give its left and",
+        ),
+        (GRAPHS + "heatmap = { twice = true }\n" + NO_SIDES, r"heatmap\.twice: layout does not say which keypoints"),
+        (
+            GRAPHS + 'normalize = { kind = "body", center = -1 }',
+            r"\[data\.train\.normalize\] center = -1: must be greater than or equal to 0",
+        ),
+        (
+            GRAPHS + 'normalize = { kind = "body", spine = [0, -1] }',
+            r"\[data\.train\.normalize\.spine\] 1 = -1: must be greater than or equal to 0",
+        ),
+        (
+            GRAPHS + 'normalize = { kind = "body", shoulders = [-1, 0] }',
+            r"\[data\.train\.normalize\.shoulders\] 0 = -1: must be greater than",
+        ),
+        (GRAPHS + 'normalize = { kind = "screen", size = [0, 1920] }', "must be greater than 0"),
+        (GRAPHS + "shear = inf", "shear = inf"),
+        (MAPS + "compact = { ratio = 0 }", r"ratio = 0: must be positive, .* not 0\.0"),
+        (MAPS + "compact = { ratio = -1 }", "must be positive"),
+        (MAPS + "compact = { ratio = inf }", "must be positive"),
+        (MAPS + "compact = { ratio = nan }", "must be positive"),
+        (MAPS + "compact = { ratio = [2, 1] }", r"of two numbers the smaller one first, not \(2\.0, 1\.0\)"),
+        (MAPS + "compact = { ratio = [0, 1] }", "must be positive"),
+        (MAPS + "compact = { padding = inf }", "padding = inf"),
         (GRAPHS + "size = 56", "size needs heatmap"),
         (GRAPHS + "compact = {}", "compact needs heatmap"),
         (GRAPHS + "mixing = { cutmix = 1.0 }", "cutmix is for pictures"),

@@ -1,6 +1,7 @@
 """From what a user names to samples: which files are taken, and what packing would make of them."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,19 @@ def test_a_skeleton_file_of_nobody_is_refused(tmp_path):
     (tmp_path / "a.skeleton").write_text("3\n0\n0\n0\n")
     with pytest.raises(DataError, match=r"a\.skeleton: holds nobody"):
         opened(tmp_path / "a.skeleton")
+
+
+@pytest.mark.parametrize(
+    "content", [[], {"annotations": []}, {"split": {}, "annotations": []}, np.ones((0, 3, 5, 20, 1))]
+)
+def test_a_file_without_samples_is_refused(tmp_path, content):
+    path = tmp_path / ("a.npy" if isinstance(content, np.ndarray) else "a.pkl")
+    if path.suffix == ".npy":
+        np.save(path, content)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=rf"{path.name}: holds no samples"):
+        opened(path)
 
 
 def test_messages_name_the_file(tmp_path):

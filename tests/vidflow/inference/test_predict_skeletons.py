@@ -98,7 +98,10 @@ def test_bad_files_are_reported_in_their_places_and_stop_no_other(skeletons, pre
         ("list.pkl", [{"label": 1}], "has no keypoint, only label"),
         ("text.pkl", "text", "neither annotations of skeletons"),
         ("short.pkl", entry | {"total_frames": 99}, "total_frames is 99"),
-        ("shape.pkl", entry | {"img_shape": 3}, "img_shape or total_frames is no such thing"),
+        ("shape.pkl", entry | {"img_shape": 3}, "img_shape is 3, not height and width in pixels"),
+        ("flat.pkl", entry | {"img_shape": (0, 0)}, "a picture 0 pixels wide and 0 high"),
+        ("ragged.pkl", [entry | {"frame_dir": "v", "keypoint": [[1], [2, 3]]}], r"\[v\]: keypoint is .* not an array"),
+        ("empty.pkl", [], "holds no samples"),
     ):
         (tmp_path / name).write_bytes(pickle.dumps(content))
         files[name] = message

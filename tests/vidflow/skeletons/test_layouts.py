@@ -105,6 +105,15 @@ def test_a_layout_passes_through():
         ({"num_keypoints": 2, "edges": [[0, 1]], "left": [0]}, r"left \(\[0\]\) and right \(\[\]\) must name as many"),
         ({"num_keypoints": 2, "edges": [[0, 1]], "left": [0], "right": [0]}, "each once"),
         ({"num_keypoints": 2, "edges": [[0, 1]], "left": [3], "right": [0]}, "left: keypoint 3 does not exist"),
+        (
+            {"num_keypoints": 3, "edges": [[0, 1], [1, 2]], "left": 1, "right": 2},
+            "left must be a list of keypoints, not 1",
+        ),
+        (
+            {"num_keypoints": 2, "edges": [[0, 1]], "left": [0], "right": "1"},
+            "right must be a list of keypoints, not '1'",
+        ),
+        ({"num_keypoints": 2, "edges": [[0, 1]], "left": {}}, "left must be a list of keypoints, not {}"),
         ({"num_keypoints": 2, "edges": [[0, 1]], "limbs": [[0, 5]]}, "limbs: keypoint 5 does not exist"),
         ({"num_keypoints": 0, "edges": []}, r"num_keypoints \(0\) must be a positive number"),
         ({"num_keypoints": "3", "edges": []}, r"num_keypoints \('3'\) must be a positive number"),
