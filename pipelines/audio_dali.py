@@ -6,6 +6,7 @@ above the features' own are decoded and resampled by FFmpeg instead, sample by s
 Shapes: B rows, V views, T frames, F bands.
 """
 
+import math
 import struct
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vidflow.config.audio import AudioPipeline
+from vidflow.media.sound import LOUDEST
 from vidflow.pipelines.audio_features import encoded, has_packed_features, packed_length, sound_samples
 from vidflow.pipelines.audio_graph import build_audio_graph
 from vidflow.pipelines.audio_inputs import AudioItem, AudioMaker
@@ -91,7 +93,8 @@ class DaliAudioMaker(AudioMaker):
         """See ``InputMaker``.
 
         Raises:
-            DecodeError: a stream that the graph's decoder fails on and FFmpeg too, or one that is cut short.
+            DecodeError: a stream that the graph's decoder fails on and FFmpeg too, or one that is cut short or has
+                samples that are no numbers.
         """
         rows = [
             (item, number, ready)
@@ -113,7 +116,7 @@ class DaliAudioMaker(AudioMaker):
     def _views(self, rows: list[_Row], counts: Counter[str]) -> Tensor:
         """float32 [B, V, T, F]. What DALI cannot read, or reads otherwise, FFmpeg decodes, or finds damaged."""
         try:
-            views, lengths = self._run(rows)
+            views, heard = self._run(rows)
         except RuntimeError as error:
             # Once a graph has failed it cannot run again.
             self._graph = None
@@ -122,35 +125,39 @@ class DaliAudioMaker(AudioMaker):
                 return self._run(rows)[0]
             except RuntimeError as other:
                 raise other from error
-        # A stream that was cut short decodes without a word, and so does a WAV file that does not tell its length.
+        # A stream that was cut short decodes without a word, and so do a WAV file that does not tell its length and
+        # one with a sample that is NaN.
         wrong = [
-            place for place, row in enumerate(rows) if row.sound.reason is None and not self._fits(row, lengths[place])
+            place for place, row in enumerate(rows) if row.sound.reason is None and not self._fits(row, *heard[place])
         ]
         if wrong:
             again = [self._redecoded(rows[place], "read otherwise by DALI", counts) for place in wrong]
             views[torch.tensor(wrong, device=views.device)] = self._run(again)[0]
         return views
 
-    def _fits(self, row: _Row, length: int) -> bool:
-        return length == packed_length(row.item.record, self.pipeline.mel.sample_rate)
+    def _fits(self, row: _Row, length: int, rms: float) -> bool:
+        # The root of the sum of squares, which no sample is above; NaN where one is NaN, and then nothing fits.
+        bound = rms * math.sqrt(length)
+        return length == packed_length(row.item.record, self.pipeline.mel.sample_rate) and bound <= LOUDEST
 
     def _redecoded(self, row: _Row, reason: str, counts: Counter[str]) -> _Row:
         counts[reason] += row.number == 0
         return replace(row, sound=self._decoded(row.item, reason))
 
-    def _run(self, rows: list[_Row]) -> tuple[Tensor, list[int]]:
-        """Views float32 [B, V, T, F], and how many samples of sound have decoded of each row."""
+    def _run(self, rows: list[_Row]) -> tuple[Tensor, list[tuple[int, float]]]:
+        """Views float32 [B, V, T, F], and how many samples of sound have decoded of each row, and how loud they are."""
         mel, plans = self.pipeline.mel, [row.item.plans[row.number] for row in rows]
         graph = self._built(len(rows))
         before = mel.fft_size - mel.hop_size
         graph.feed_input("sound", [row.sound.file for row in rows])
         graph.feed_input("starts", [(plan.starts * mel.hop_size - before).astype(np.int32) for plan in plans])
-        views, lengths = graph.run()
+        views, lengths, rms = graph.run()
         # ``finish`` writes into them, and DALI takes its memory back when the last reference goes.
         copy = torch.from_dlpack(views.as_tensor()).clone()
         if copy.is_cuda:
             torch.cuda.current_stream(copy.device).synchronize()
-        return copy, [int(np.asarray(lengths.at(place))[0]) for place in range(len(rows))]
+        loudness = torch.from_dlpack(rms.as_tensor()).tolist()
+        return copy, [(int(np.asarray(lengths.at(place))[0]), loudness[place]) for place in range(len(rows))]
 
     def _built(self, batch_size: int) -> Any:
         if self._graph is None or self._graph.max_batch_size < batch_size:

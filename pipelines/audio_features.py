@@ -64,7 +64,7 @@ def sound_samples(record: SampleRecord, data: Content, sample_rate: int) -> np.n
     """The sample's sound as one channel at a rate, float32 [L]; several channels become their mean.
 
     Raises:
-        DecodeError: damaged, or shorter than when it was packed.
+        DecodeError: damaged, shorter than when it was packed, or with samples that are no numbers.
     """
     stream, where = encoded(record, data), f"sample {record.key} ({record.id})"
     try:

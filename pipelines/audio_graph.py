@@ -20,7 +20,8 @@ with warnings.catch_warnings():
 def build_audio_graph(
     mel: MelSettings, *, num_views: int, length: int, device_id: int | None, batch_size: int, num_threads: int
 ) -> Pipeline:
-    """A built pipeline whose outputs, per sample, are float32 [V, T, F] and the decoded samples, int64 [1].
+    """A built pipeline whose outputs, per sample, are float32 [V, T, F], the decoded samples, int64 [1], and
+    their root mean square, float32 [].
 
     Inputs, per sample:
         sound: uint8 bytes of a sound file that libsndfile reads, of a rate that is not above the features'.
@@ -41,7 +42,8 @@ def build_audio_graph(
         num_samples = sound.shape()
         if device_id is not None:
             sound = sound.gpu()
-        loudness = math.max(fn.reductions.rms(sound), MIN_LOUDNESS)
+        rms = fn.reductions.rms(sound)
+        loudness = math.max(rms, MIN_LOUDNESS)
         views = []
         for view in range(num_views):
             stretch = fn.slice(
@@ -53,7 +55,7 @@ def build_audio_graph(
                 fill_values=0.0,
             )
             views.append(_features(stretch * (LOUDNESS / loudness), mel))
-        pipe.set_outputs(fn.stack(*views, axis=0), num_samples)
+        pipe.set_outputs(fn.stack(*views, axis=0), num_samples, rms)
     pipe.build()
     return pipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tones import tone, write_sound
+from tones import tone, write_floats, write_sound
 
 from vidflow.config.audio import AudioPipeline, MelSettings, WindowSampling
 from vidflow.errors import ConfigError, DataError, DecodeError
@@ -165,6 +165,29 @@ def test_one_damaged_stream_of_a_batch_is_found(tmp_path, executor):
     with pytest.raises(DecodeError, match=r"sample 6 \(a.wav\)"):
         run([(record, good), (other, good[:60] + b"\xff" * 5)])
     assert run([(record, good), (other, good)]).shape == (2, 1, 1, 30, 80)  # and it works on afterwards
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 1e15])
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_a_packed_float_that_is_no_sound_is_refused_by_the_samples_name(tmp_path, executor, value, rate):
+    samples = tone(440, rate=rate)
+    good = write_floats(tmp_path / "a.wav", samples, rate)
+    samples[rate // 4] = value
+    bad = write_floats(tmp_path / "b.wav", samples, rate).read_bytes()
+    with pytest.raises(DecodeError, match=r"sample 5 \(a.wav\): .*the first at 0.250 s is "):
+        mel_of(good, AudioPipeline(length=30), executor, record_of(good), {"wav": bad})
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("loudness", [3.0, 2.0**31])
+def test_floats_that_leave_the_usual_range_give_the_features_of_quieter_ones(tmp_path, executor, loudness):
+    quiet, loud = (
+        write_floats(tmp_path / f"{factor:g}.wav", tone(440) * np.float32(factor)) for factor in (1, loudness)
+    )
+    found, maker = mel_of(loud, AudioPipeline(length=30), executor)
+    np.testing.assert_allclose(found, mel_of(quiet, AudioPipeline(length=30), executor)[0], atol=ATOL)
+    assert not maker.num_decoded_on_cpu
 
 
 @needs_dali

@@ -5,10 +5,13 @@ import shutil
 import av
 import numpy as np
 import pytest
+from tones import write_floats
 
 from vidflow.errors import DataError, DecodeError
 from vidflow.media.sound import decode_audio, probe_audio
+from vidflow.media.track import read_track
 from vidflow.shards.sources.by_kind import KindOptions, read_source
+from vidflow.shards.sources.sound_files import SoundFile
 
 
 @pytest.fixture
@@ -81,16 +84,45 @@ def test_another_format_under_a_sound_name_is_refused(sound, tmp_path):
         probe_audio(renamed)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
+@pytest.mark.parametrize("name", ["a.wav", "a.mkv"])
+@pytest.mark.parametrize(("channels", "type"), [(1, np.float32), (2, np.float32), (2, np.float64)])
+def test_floats_that_are_no_sound_are_refused_with_the_first_ones_time(tmp_path, value, name, channels, type):
+    samples = (tone(channels, 8000) / 32768).astype(type)
+    samples[-1, [6000, 7000]] = value
+    path = write_floats(tmp_path / name, samples, 8000)
+    for read in (lambda: SoundFile().read(str(path), conceal=False), lambda: read_track(path, sample_rate=8000)):
+        with pytest.raises(DecodeError, match=rf"{name}: .*the first at 0.750 s is {value:g}".replace("+", r"\+")):
+            read()
+
+
+def test_a_float_that_is_infinite_in_single_precision_only_is_refused(tmp_path):
+    path = write_floats(tmp_path / "a.wav", np.full((1, 800), 1e300), 8000)
+    with pytest.raises(DecodeError, match=r"the first at 0.000 s is 1e\+300"):
+        decode_audio(path)
+
+
+@pytest.mark.parametrize("loudness", [3.0, 2.0**31])
+def test_floats_that_leave_the_usual_range_are_sound(tmp_path, loudness):
+    samples = np.float32(loudness) * (tone() / 8000).astype(np.float32)
+    path = write_floats(tmp_path / "a.wav", samples, 8000)
+    assert probe_audio(path).num_samples == 4000
+    np.testing.assert_array_equal(decode_audio(path), samples)
+
+
 def test_class_folders_of_sound_are_packed_byte_for_byte(sound, packed, read_back, tmp_path):
     for name in ("train/cat/a.wav", "train/dog/b.FLAC", "val/cat/c.wav"):
         sound(name, tone())
     (tmp_path / "sound/train/cat/notes.txt").write_text("not sound")
     broken = sound("val/dog/d.wav", tone())
     broken.write_bytes(broken.read_bytes()[:-7])
+    write_floats(tmp_path / "sound/val/dog/e.wav", np.full(800, np.nan, np.float32), 8000)
     source = read_source("audio", KindOptions(src=tmp_path / "sound"))
     report = packed(source)
-    assert (report.packed, report.info.num_rejected, report.info.task) == (3, 1, "audio")
-    assert report.rejected[0].reason == "cut short, 7 bytes of sound are missing"
+    assert (report.packed, report.info.num_rejected, report.info.task) == (3, 2, "audio")
+    reasons = {rejected.id: rejected.reason for rejected in report.rejected}
+    assert reasons["val/dog/d.wav"] == "cut short, 7 bytes of sound are missing"
+    assert reasons["val/dog/e.wav"].startswith("holds samples that are no sound, the first at 0.000 s is nan; ")
     assert report.skipped == {"another kind of file": 1}
     for sample in read_back(tmp_path / "out"):
         record = sample["json"]

@@ -27,3 +27,18 @@ def write_sound(path: Path, channels: np.ndarray, rate: int = 16_000) -> Path:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     return path
+
+
+def write_floats(path: Path, channels: np.ndarray, rate: int = 16_000) -> Path:
+    """Write float32 or float64 samples [channels, samples] (or [samples]) as they are, in a WAV or Matroska file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.atleast_2d(channels)
+    codec, format = {"f4": ("pcm_f32le", "flt"), "f8": ("pcm_f64le", "dbl")}[samples.dtype.str[1:]]
+    layout = "mono" if len(samples) == 1 else "stereo"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1).copy(), format=format, layout=layout)
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

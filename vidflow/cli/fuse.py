@@ -1,5 +1,6 @@
 """``vidflow fuse``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,9 @@ import typer
 from typer.core import TyperCommand
 
 from vidflow.cli.options import AsJson
+from vidflow.errors import ConfigError
+
+_WITH_COMMAS = re.compile(r"[\d.]+(,[\d.]*)+")
 
 
 def _is_number(word: str) -> bool:
@@ -22,20 +26,33 @@ def spread_weights(words: list[str]) -> list[str]:
 
     >>> spread_weights(["a.parquet", "b.parquet", "--weights", "1", "0.5", "--json"])
     ['a.parquet', 'b.parquet', '--weights', '1', '--weights', '0.5', '--json']
+
+    Raises:
+        ConfigError: what follows the option is no number.
     """
     spread: list[str] = []
     inside = False
     for position, word in enumerate(words):
         if word == "--":
             return spread + words[position:]
-        if word == "--weights":
+        option, equals, value = word.partition("=")
+        if option == "--weights":
             inside = True
-            if position + 1 == len(words) or not _is_number(words[position + 1]):
-                spread.append(word)  # the parser says what is wrong
+            first = value if equals else next(iter(words[position + 1 :]), None)
+            if first is not None and not _is_number(first):
+                raise _no_weight(first)
+            if equals or first is None:  # without any word the parser says what is wrong
+                spread.append(word)
             continue
+        if inside and _WITH_COMMAS.fullmatch(word):
+            raise _no_weight(word)
         inside = inside and _is_number(word)
         spread += ["--weights", word] if inside else [word]
     return spread
+
+
+def _no_weight(word: str) -> ConfigError:
+    return ConfigError(f"--weights {word}: no number; write one for each file, with spaces between: --weights 1 0.5")
 
 
 class _FuseCommand(TyperCommand):
@@ -79,7 +96,6 @@ def fuse(
 ) -> None:
     """Fuse the scores of several models on the same samples, and count how often the fused ones are right."""
     from vidflow.cli.console import print_json, print_line, print_warning
-    from vidflow.errors import ConfigError
     from vidflow.evaluation.fusing import align, as_probabilities
     from vidflow.evaluation.fusing import fuse as fuse_scores
     from vidflow.evaluation.score_files import metrics_of, read_score_file, write_score_file

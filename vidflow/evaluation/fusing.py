@@ -23,7 +23,8 @@ _NUM_SHOWN = 3
 def fuse(files: Sequence[ScoreFile], weights: Sequence[float], *, geometric: bool = False) -> ScoreFile:
     """The weighted mean of scores of samples that lie in the same order in all files; see ``align``.
 
-    A sample that one file has missed is missed. The mean is over the weights' sum, so that probabilities stay such.
+    A sample that one file has missed is missed. Names of samples and of classes are those of the first file that has
+    such. The mean is over the weights' sum, so that probabilities stay such.
 
     Args:
         weights: one per file, of any sum.
@@ -51,7 +52,13 @@ def fuse(files: Sequence[ScoreFile], weights: Sequence[float], *, geometric: boo
     fused = sum(share * term for share, term in zip(shares, terms, strict=True))
     if geometric:
         fused = np.exp(fused) if files[0].multi_label else _softmax(fused)
-    return replace(files[0], name="the fused scores", scores=fused.astype(np.float32))
+    return replace(
+        files[0],
+        name="the fused scores",
+        scores=fused.astype(np.float32),
+        ids=next((file.ids for file in files if file.ids is not None), None),
+        classes=next((file.classes for file in files if file.classes is not None), None),
+    )
 
 
 def as_probabilities(file: ScoreFile) -> ScoreFile:
@@ -86,9 +93,11 @@ def align(files: Sequence[ScoreFile], *, match: Match | None = None, common: boo
     """
     if not files:
         raise ConfigError("no score files to fuse")
-    first = files[0]
     for file in files[1:]:
-        _check_classes(first, file)
+        _check_num_classes(files[0], file)
+    naming = [file for file in files if file.classes is not None]
+    for file in naming[1:]:
+        _check_class_names(naming[0], file)
     without = [file.name for file in files if file.ids is None]
     if match is None:
         match = "order" if len(without) == len(files) else "id"
@@ -136,11 +145,16 @@ def _by_key(files: Sequence[ScoreFile], match: Match, *, common: bool) -> list[S
 def _rows(file: ScoreFile, match: Match) -> dict[str, int]:
     """Key -> row."""
     assert file.ids is not None
-    keys = [str(PurePosixPath(name).with_suffix("")) if match == "stem" else name for name in file.ids]
+    keys = [_stem(name) if match == "stem" else name for name in file.ids]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise DataError(f"{file.name}: has several samples called {twice[0]!r} without their extensions; match by id")
     return {key: row for row, key in enumerate(keys)}
+
+
+def _stem(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.name else name  # "." and "/" have no name to take a suffix from
 
 
 def _taken(file: ScoreFile, rows: list[int]) -> ScoreFile:
@@ -153,11 +167,16 @@ def _taken(file: ScoreFile, rows: list[int]) -> ScoreFile:
     )
 
 
-def _check_classes(first: ScoreFile, other: ScoreFile) -> None:
+def _check_num_classes(first: ScoreFile, other: ScoreFile) -> None:
     ours, theirs = first.scores.shape[1], other.scores.shape[1]
     if ours != theirs:
         raise DataError(f"{other.name}: has scores of {theirs} classes, {first.name} of {ours}")
-    if first.classes is not None and other.classes is not None and first.classes != other.classes:
+
+
+def _check_class_names(first: ScoreFile, other: ScoreFile) -> None:
+    assert first.classes is not None
+    assert other.classes is not None
+    if first.classes != other.classes:
         number, ours_name, theirs_name = next(
             (number, *pair)
             for number, pair in enumerate(zip(first.classes, other.classes, strict=True))

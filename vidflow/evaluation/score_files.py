@@ -2,11 +2,12 @@
 
 Ours are Parquet, one row per sample: index, id, labels, predicted (the best class, -1 for a sample that was missed) and
 scores [K] (NaN for a sample that was missed). The schema's metadata holds the class names and whether a sample may have
-several labels; files without it are taken as they look.
+several labels; files without it are taken as they look. Labels may be a number per sample in place of a list.
 
 MMAction2's are pickles (its ``test.py --dump``): a list with a dictionary per sample that has ``pred_score`` and
 ``gt_label`` (before 1.2 ``pred_scores.item`` and ``gt_labels.item``), or, before 1.0, a list of score vectors alone.
-They name no samples.
+They name no samples. ``AccMetric`` there takes a ``gt_label`` of one number for the class, and one of several for zeros
+and ones of all classes, be they whole numbers or floats. Where that cannot be meant, several are read as classes.
 """
 
 import json
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vidflow import safe_pickle
 from vidflow.batch import Batch, SkippedSample
@@ -30,6 +32,8 @@ from vidflow.predictions import ClassPredictions
 
 PICKLES = (".pkl", ".pickle")
 _METADATA = b"vidflow"
+_NUM_SHOWN, _NUM_LETTERS = 3, 80
+"""Problems in one message, and letters of a wrong value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -56,6 +60,15 @@ class ScoreFile:
     def named(self, row: int) -> str:
         """A sample as messages call it."""
         return f"row {row}" if self.ids is None else repr(self.ids[row])
+
+
+class _About(BaseModel):
+    """The metadata of our files."""
+
+    model_config = ConfigDict(strict=True)
+
+    classes: tuple[str, ...] | None = None
+    multi_label: bool | None = None
 
 
 def metrics_of(file: ScoreFile) -> dict[str, float]:
@@ -96,6 +109,10 @@ def _check_labels(file: ScoreFile, num_classes: int) -> None:
             raise DataError(f"{file.name}: {file.named(row)} has the labels {list(found)}, one is needed")
         if wrong := [label for label in found if not 0 <= label < num_classes]:
             raise DataError(f"{file.name}: {file.named(row)} has the label {wrong[0]}, there are {num_classes} classes")
+        if len(set(found)) < len(found):
+            raise DataError(
+                f"{file.name}: {file.named(row)} has the labels {list(found)}; each class may be there once"
+            )
 
 
 def write_score_file(path: Path, file: ScoreFile, indices: np.ndarray | None = None) -> None:
@@ -134,7 +151,7 @@ def read_score_file(path: str | os.PathLike[str]) -> ScoreFile:
 
     Raises:
         DataError: damaged, of another content, with scores of several lengths, with scores that are partly not finite,
-            or with an id twice.
+            with an id twice or none, or with labels that are no classes.
     """
     path = Path(path)
     file = _from_pickle(path) if path.suffix.lower() in PICKLES else _from_parquet(path)
@@ -161,7 +178,7 @@ def _stacked(rows: Sequence[Any], where: Path) -> np.ndarray:
         raise DataError(f"{where}: holds no samples")
     try:
         vectors = [np.asarray(row, np.float32) for row in rows]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
         raise DataError(f"{where}: its scores are no numbers ({error})") from error
     shapes = {vector.shape for vector in vectors}
     if len(shapes) > 1 or vectors[0].ndim != 1 or not vectors[0].size:
@@ -179,25 +196,57 @@ def _from_parquet(path: Path) -> ScoreFile:
         raise DataError(f"{path}: no readable Parquet file ({error}); testing writes one with --dump") from error
     if missing := {"id", "labels", "scores"} - set(table.column_names):
         raise DataError(f"{path}: has no column {', '.join(sorted(missing))}; testing writes score files with --dump")
-    labels = tuple(tuple(row) for row in table.column("labels").to_pylist())
-    about: dict[str, Any] = {}
-    if text := (table.schema.metadata or {}).get(_METADATA):
-        try:
-            about = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{path}: its metadata cannot be read ({error}); dump the scores again") from error
-    classes = about.get("classes")
     scores = _stacked(table.column("scores").to_pylist(), path)
+    ids = _ids(table.column("id"), path)
+    labels = _label_lists(table.column("labels"), ids, path)
+    about = _about((table.schema.metadata or {}).get(_METADATA), path)
+    classes = about.classes
     if classes is not None and len(classes) != scores.shape[1]:
         raise DataError(f"{path}: {len(classes)} class names for {scores.shape[1]} scores; dump the scores again")
     return ScoreFile(
         name=str(path),
         scores=scores,
         labels=labels,
-        ids=tuple(table.column("id").to_pylist()),
-        multi_label=bool(about.get("multi_label", any(len(row) != 1 for row in labels))),
-        classes=None if classes is None else tuple(classes),
+        ids=ids,
+        multi_label=any(len(row) != 1 for row in labels) if about.multi_label is None else about.multi_label,
+        classes=classes,
     )
+
+
+def _ids(column: pa.ChunkedArray, where: Path) -> tuple[str, ...]:
+    if pa.types.is_dictionary(column.type):  # what pandas makes of categories
+        column = column.cast(column.type.value_type)
+    if not any(fits(column.type) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+        raise DataError(f"{where}: its column id holds {column.type}; write the samples' names there, as strings")
+    ids = column.to_pylist()
+    if (row := next((row for row, name in enumerate(ids) if not name), None)) is not None:
+        raise DataError(f"{where}: row {row} has no id ({ids[row]!r}); write the sample's name there")
+    return tuple(ids)
+
+
+def _label_lists(column: pa.ChunkedArray, ids: Sequence[str], where: Path) -> tuple[tuple[int, ...], ...]:
+    types, kind = pa.types, column.type
+    is_list = any(fits(kind) for fits in (types.is_list, types.is_large_list, types.is_fixed_size_list))
+    if not types.is_integer(kind.value_type if is_list else kind):
+        raise DataError(
+            f"{where}: its column labels holds {kind}; write each sample's class there, as a whole number, or a list "
+            "of its classes"
+        )
+    rows = column.to_pylist()
+    for name, found in zip(ids, rows, strict=True):
+        if found is None or (is_list and None in found):
+            raise DataError(f"{where}: {name!r} has the labels {found}, and each must be a class; add what is missing")
+    return tuple(tuple(found) for found in rows) if is_list else tuple((found,) for found in rows)
+
+
+def _about(text: bytes | None, where: Path) -> _About:
+    try:
+        return _About.model_validate_json(text or b"{}")
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join([*map(str, found["loc"]), found["msg"]]) for found in error.errors()[:_NUM_SHOWN]
+        )
+        raise DataError(f"{where}: its metadata cannot be read ({problems}); dump the scores again") from error
 
 
 def _from_pickle(path: Path) -> ScoreFile:
@@ -210,15 +259,48 @@ def _from_pickle(path: Path) -> ScoreFile:
         return ScoreFile(name=str(path), scores=_stacked(content, path), labels=None, ids=None)
     rows = [_item(entry, ("pred_score", "pred_scores"), path, row) for row, entry in enumerate(content)]
     scores = _stacked(rows, path)
-    truths = [np.asarray(_item(entry, ("gt_label", "gt_labels"), path, row)) for row, entry in enumerate(content)]
-    # A multi-label set has zeros and ones for all classes, a single-label one the index.
-    multi_label = all(truth.shape == scores.shape[1:] and truth.dtype.kind in "fb" for truth in truths)
+    truths = [
+        _truth(_item(entry, ("gt_label", "gt_labels"), path, row), path, row) for row, entry in enumerate(content)
+    ]
+    multi_label = all(_is_zeros_and_ones(truth, scores.shape[1]) for truth in truths)
     if multi_label:
-        labels = tuple(tuple(np.flatnonzero(truth > 0.5).tolist()) for truth in truths)
+        labels = tuple(tuple(np.flatnonzero(truth).tolist()) for truth in truths)
     else:
-        labels = tuple(tuple(int(label) for label in truth.reshape(-1)) for truth in truths)
+        for row, truth in enumerate(truths):
+            if truth.dtype.kind not in "iuf" or not (np.isfinite(truth) & (truth == np.trunc(truth))).all():
+                raise _no_classes(truth.tolist(), path, row)
+            if truth.size > 1 and _is_zeros_and_ones(truth, scores.shape[1]):
+                raise DataError(
+                    f"{path}: entry {row} has the gt_label {str(truth.tolist())[:_NUM_LETTERS]}, zeros and ones or "
+                    "classes, and other entries have no zeros and ones; write such for all entries"
+                )
+        labels = tuple(tuple(int(label) for label in truth) for truth in truths)
         multi_label = any(len(found) != 1 for found in labels)
     return ScoreFile(name=str(path), scores=scores, labels=labels, ids=None, multi_label=multi_label)
+
+
+def _truth(value: Any, where: Path, row: int) -> np.ndarray:
+    """The numbers of a ``gt_label``, [n]."""
+    try:
+        truth = np.asarray(value).reshape(-1)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
+        raise _no_classes(value, where, row) from error
+    if truth.dtype.kind not in "biuf":
+        raise _no_classes(value, where, row)
+    return truth
+
+
+def _is_zeros_and_ones(truth: np.ndarray, num_classes: int) -> bool:
+    # Of a single class a whole number is its index, as everywhere else.
+    whole = num_classes == 1 and truth.dtype.kind in "iu"
+    return truth.shape == (num_classes,) and not whole and bool(((truth == 0) | (truth == 1)).all())
+
+
+def _no_classes(value: Any, where: Path, row: int) -> DataError:
+    return DataError(
+        f"{where}: entry {row} has the gt_label {str(value)[:_NUM_LETTERS]}; it must be a class, as a whole number, or "
+        "a 0 or 1 for each class"
+    )
 
 
 def _item(entry: dict[Any, Any], names: tuple[str, str], where: Path, row: int) -> Any:

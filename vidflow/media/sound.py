@@ -16,6 +16,9 @@ from vidflow.schema import AudioInfo
 
 # FFmpeg's name of the format -> file name extension of the member.
 _CONTAINERS: dict[str, Literal["flac", "wav", "mp3"]] = {"flac": "flac", "wav": "wav", "mp3": "mp3"}
+LOUDEST = 1e14
+"""The largest sample that is taken for sound, which by custom lies in [-1, 1]. Whole numbers of 32 bits that were
+written as floats stay far below, and the squares of samples up to it, hours of them, have a sum in single precision."""
 
 
 @contextmanager
@@ -44,7 +47,8 @@ class NoSoundError(DecodeError):
 def iter_sound_frames(
     container: av.container.InputContainer, stream: av.AudioStream, where: str
 ) -> Iterator[av.AudioFrame]:
-    """All decoded frames; damage and a change of rate or channels are errors, never a shorter or bent answer."""
+    """All decoded frames; damage, a change of rate or channels and samples that are no numbers are errors, never a
+    shorter or bent answer."""
     first: tuple[int, int] | None = None
     seconds = 0.0
     try:
@@ -56,17 +60,43 @@ def iter_sound_frames(
                     f"to {kind[0]} Hz, {kind[1]} channels"
                 )
             first = kind
+            _refuse_odd_samples(frame, where, seconds)
             seconds += frame.samples / frame.sample_rate
             yield frame
     except av.FFmpegError as error:
         raise DecodeError(f"{where}: damaged at {seconds:.3f} s ({error.strerror})") from error
 
 
+def _refuse_odd_samples(frame: av.AudioFrame, where: str, seconds: float) -> None:
+    """One such sample would make all features of its file NaN or silence, since the loudness is that of the whole.
+
+    Args:
+        seconds: where the frame starts.
+
+    Raises:
+        DecodeError: NaN, an infinity, or beyond ``LOUDEST``; which only formats of floats can hold.
+    """
+    if not frame.format.name.startswith(("flt", "dbl")) or not frame.samples:
+        return
+    values = frame.to_ndarray()
+    # With NaN among them both are NaN, and no comparison holds.
+    if values.min() >= -LOUDEST and values.max() <= LOUDEST:
+        return
+    values = _by_channel(frame)
+    bad = ~(np.abs(values) <= LOUDEST)
+    place = int(bad.any(axis=0).argmax())
+    first = f"at {seconds + place / frame.sample_rate:.3f} s is {values[bad[:, place], place][0]:g}"
+    raise DecodeError(
+        f"{where}: holds samples that are no sound, the first {first}; sound has numbers in [-1, 1], and none beyond "
+        f"{LOUDEST:g}; make the file again from its source"
+    )
+
+
 def probe_audio(source: Path | bytes) -> AudioInfo:
     """Decode a whole WAV, FLAC or MP3 file and say what it holds.
 
     Raises:
-        DecodeError: of another format, without sound, damaged, or cut short.
+        DecodeError: of another format, without sound, damaged, cut short, or with samples that are no numbers.
     """
     with open_sound(source) as (container, stream, where):
         name = container.format.name
@@ -117,7 +147,7 @@ def decode_audio(source: Path | bytes) -> np.ndarray:
     Whole numbers are divided by the largest power of two that their type holds, as is usual.
 
     Raises:
-        DecodeError: without sound, or damaged.
+        DecodeError: without sound, damaged, or with samples that are no numbers.
     """
     parts = []
     with open_sound(source) as (container, stream, where):
@@ -130,10 +160,13 @@ def decode_audio(source: Path | bytes) -> np.ndarray:
 
 def sound_array(frame: av.AudioFrame) -> np.ndarray:
     """The samples of a frame, float32 [channels, samples] in [-1, 1]."""
-    values = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where interleaved
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(frame.layout.channels)).T
-    return _to_float(values)
+    return _to_float(_by_channel(frame))
+
+
+def _by_channel(frame: av.AudioFrame) -> np.ndarray:
+    """The samples of a frame as they are, [channels, samples]."""
+    values: np.ndarray = frame.to_ndarray()  # [channels, samples], or [1, samples * channels] where interleaved
+    return values if frame.format.is_planar else values.reshape(-1, len(frame.layout.channels)).T
 
 
 def _to_float(values: np.ndarray) -> np.ndarray:

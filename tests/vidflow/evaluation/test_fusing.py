@@ -158,6 +158,11 @@ def test_a_stem_that_two_samples_share_is_refused():
         align([file, scores_of(B)], match="stem")
 
 
+def test_an_id_that_has_no_name_is_its_own_stem():
+    files = [scores_of(A, ids=("/", ".", "a.mp4")), scores_of(B, ids=("/", ".", "a.wav"))]
+    assert len(align(files, match="stem")[1].scores) == 3
+
+
 def test_samples_that_one_file_lacks_are_named():
     shorter = scores_of(B[:2], ids=IDS[:2], labels=LABELS[:2], name="b")
     with pytest.raises(DataError, match=r"b: lacks 1 of 3 samples of a, such as 'y/three.mp4'; --common"):
@@ -179,6 +184,26 @@ def test_other_classes_are_refused():
     named = [scores_of(A, classes=("p", "q", "r")), scores_of(B, classes=("p", "r", "q"), name="b")]
     with pytest.raises(DataError, match="b: class 1 is 'r', in a it is 'q'"):
         align(named)
+
+
+def test_classes_are_compared_among_all_files_that_tell_them():
+    files = [
+        scores_of(A, ids=None, name="p"),
+        scores_of(A, classes=("p", "q", "r")),
+        scores_of(B, classes=("p", "r", "q"), name="b"),
+    ]
+    with pytest.raises(DataError, match="b: class 1 is 'r', in a it is 'q'"):
+        align(files, match="order")
+
+
+def test_names_of_samples_and_classes_come_from_the_first_file_that_has_such():
+    files = [
+        scores_of(A, ids=None),
+        scores_of(B, name="b"),
+        scores_of(B, ids=("1", "2", "3"), classes=("p", "q", "r"), name="c"),
+    ]
+    fused = fuse(align(files, match="order"), [1, 1, 1])
+    assert (fused.ids, fused.classes) == (IDS, ("p", "q", "r"))
 
 
 def test_files_without_ids_are_matched_by_row_and_need_equally_many():
@@ -223,6 +248,65 @@ def test_a_file_without_metadata_is_taken_as_it_looks(tmp_path, write):
     assert found.labels == ((0,), (), (1, 2))
 
 
+@pytest.mark.parametrize(
+    ("ids", "labels"),
+    [
+        (IDS, pa.array([0, 1, 2])),
+        (IDS, pa.array([0, 1, 2], pa.uint8())),
+        (pa.array(IDS, pa.large_string()), pa.array([[0], [1], [2]], pa.large_list(pa.int64()))),
+        (pa.array(IDS).dictionary_encode(), pa.array([[0], [1], [2]], pa.list_(pa.int16(), 1))),
+    ],
+)
+def test_tables_of_other_programs_are_read(tmp_path, ids, labels):
+    pq.write_table(pa.table({"id": ids, "labels": labels, "scores": list(A)}), tmp_path / "a.parquet")
+    found = read_score_file(tmp_path / "a.parquet")
+    assert (found.ids, found.labels, found.multi_label) == (IDS, LABELS, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": [1, 2, 3]}, "its column id holds int64; write the samples' names"),
+        ({"id": pa.nulls(3)}, "its column id holds null"),
+        ({"id": ["a", None, "c"]}, r"row 1 has no id \(None\)"),
+        ({"id": ["a", "b", ""]}, r"row 2 has no id \(''\)"),
+        ({"labels": [0.0, 1.0, None]}, "its column labels holds double; write each sample's class"),
+        ({"labels": [[0.0], [1.0], [0.5]]}, "its column labels holds list<.*double>"),
+        ({"labels": ["x", "y", "z"]}, "its column labels holds string"),
+        ({"labels": [["x"], ["y"], ["z"]]}, "its column labels holds list<.*string>"),
+        ({"labels": [True, False, True]}, "its column labels holds bool"),
+        ({"labels": pa.nulls(3)}, "its column labels holds null"),
+        ({"labels": [[0], None, [2]]}, "'b' has the labels None"),
+        ({"labels": [[0], [1, None], [2]]}, r"'b' has the labels \[1, None\]"),
+        ({"labels": [0, None, 2]}, "'b' has the labels None"),
+        ({"labels": [[0], [1], [2, 2]]}, r"'c' has the labels \[2, 2\]; each class may be there once"),
+    ],
+)
+def test_tables_with_odd_names_or_labels_are_refused(tmp_path, changes, message):
+    columns = {"id": ["a", "b", "c"], "labels": [[0], [1], [2]], "scores": list(A)} | changes
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=rf"a\.parquet: {message}"):
+        read_score_file(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (b"[1]", "should be an object"),
+        (b"\xff", "Invalid JSON"),
+        (b'{"classes": 3}', "classes: "),
+        (b'{"classes": ["p", 2, "r"]}', "classes: 1: "),
+        (b'{"multi_label": "yes"}', "multi_label: "),
+        (b'{"classes": ["p"]}', "1 class names for 3 scores"),
+    ],
+)
+def test_odd_metadata_are_refused(tmp_path, write, metadata, message):
+    table = pq.read_table(write("a.parquet", A)).replace_schema_metadata({b"vidflow": metadata})
+    pq.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=rf"b\.parquet: .*{message}.*dump the scores again"):
+        read_score_file(tmp_path / "b.parquet")
+
+
 def test_a_pickle_of_mmaction2_is_read(tmp_path):
     found = read_score_file(write_pickle(tmp_path / "a.pkl", A))
     np.testing.assert_array_equal(found.scores, A)
@@ -244,6 +328,28 @@ def test_a_multi_label_pickle_has_zeros_and_ones(tmp_path):
     found = read_score_file(write_pickle(tmp_path / "a.pkl", A, truths))
     assert found.multi_label
     assert found.labels == ((0,), (1, 2), ())
+
+
+def test_zeros_and_ones_may_be_whole_numbers(tmp_path):
+    for name, values, truths in (
+        ("a.pkl", A, [[1, 0, 0], [0, 1, 1], [0, 0, 0]]),
+        ("b.pkl", A[:, :2], [[1, 0], [0, 1], [1, 0]]),
+        ("c.pkl", A[:, :2], [[True, False], [False, True], [True, True]]),
+    ):
+        found = read_score_file(write_pickle(tmp_path / name, values, truths))
+        assert found.multi_label
+        assert found.labels == tuple(tuple(np.flatnonzero(truth).tolist()) for truth in truths)
+
+
+def test_lists_of_classes_are_read_where_no_zeros_and_ones_can_be_meant(tmp_path):
+    found = read_score_file(write_pickle(tmp_path / "a.pkl", A, [[1, 2], [0], [0.0, 1.0]]))
+    assert found.multi_label
+    assert found.labels == ((1, 2), (0,), (0, 1))
+
+
+def test_the_only_class_of_a_pickle_is_a_whole_number(tmp_path):
+    found = read_score_file(write_pickle(tmp_path / "a.pkl", A[:, :1], [0, 0, 0]))
+    assert (found.labels, found.multi_label) == (((0,),) * 3, False)
 
 
 class Touches:
@@ -276,6 +382,20 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path):
         (["text"], "its scores are no numbers"),
         ([{"pred_score": A[0], "gt_label": 3}], "row 0 has the label 3, there are 3 classes"),
         ([{"pred_score": A[0], "gt_label": -1}], "row 0 has the label -1"),
+        ([{"pred_score": A[0], "gt_label": None}], "entry 0 has the gt_label None; it must be a class"),
+        ([{"pred_score": A[0], "gt_label": "x"}], "entry 0 has the gt_label x"),
+        ([{"pred_score": A[0], "gt_label": [0, [1]]}], r"entry 0 has the gt_label \[0, \[1\]\]"),
+        ([{"pred_score": A[0], "gt_label": torch.ones(1, requires_grad=True)}], r"entry 0 has the gt_label tensor"),
+        ([{"pred_score": torch.ones(2, requires_grad=True), "gt_label": 1}], r"its scores are no numbers"),
+        ([{"pred_score": A[0], "gt_label": np.array([1.7])}], r"entry 0 has the gt_label \[1.7\]"),
+        ([{"pred_score": A[0], "gt_label": np.array([np.nan])}], r"entry 0 has the gt_label \[nan\]"),
+        ([{"pred_score": A[0], "gt_label": [0.2, 0.8, 0.0]}], r"entry 0 has the gt_label \[0.2, 0.8, 0.0\]"),
+        ([{"pred_score": A[0], "gt_label": [True, False]}], r"entry 0 has the gt_label \[True, False\]"),
+        ([{"pred_score": A[0], "gt_label": [1, 1]}], r"row 0 has the labels \[1, 1\]; each class may be there once"),
+        (
+            [{"pred_score": A[0, :2], "gt_label": [1]}, {"pred_score": A[1, :2], "gt_label": [1, 0]}],
+            r"entry 1 has the gt_label \[1, 0\], zeros and ones or classes",
+        ),
         ([{"pred_score": np.array([0.5, np.nan]), "gt_label": 0}], "row 0 are partly not finite"),
     ],
 )
@@ -312,8 +432,10 @@ def test_a_sample_that_is_there_twice_is_refused(write):
         (["--weights", "1", "2e-1", "a", "b"], ["--weights", "1", "--weights", "2e-1", "a", "b"]),
         (["--weights", "1", "--weights", "2", "a"], ["--weights", "1", "--weights", "2", "a"]),
         (["--weights=1", "a", "3"], ["--weights=1", "a", "3"]),
+        (["--weights=1", "0.5", "a"], ["--weights=1", "--weights", "0.5", "a"]),
+        (["--weights=1", "--weights=2", "a", "3"], ["--weights=1", "--weights=2", "a", "3"]),
+        (["--weights", "1", "a,b"], ["--weights", "1", "a,b"]),
         (["a", "--weights"], ["a", "--weights"]),
-        (["a", "--weights", "b"], ["a", "--weights", "b"]),
         (["--weights", "1", "--", "2"], ["--weights", "1", "--", "2"]),
     ],
 )
@@ -350,6 +472,13 @@ def test_the_command_counts_what_it_leaves_out(write, capsys):
         (["--match", "name"], 2, "--match name: there is id, stem and order"),
         (["--out", "fused.csv"], 2, "let the name end in .parquet"),
         (["--weights", "-1"], 2, "--weights -1: each must be a number from 0"),
+        (["--weights", "b"], 2, "--weights b: no number"),
+        (["--weights=b"], 2, "--weights b: no number"),
+        (["--weights="], 2, "--weights : no number"),
+        (["--weights", "1,1"], 2, "--weights 1,1: no number; write one for each file, with spaces between"),
+        (["--weights=1,1"], 2, "--weights 1,1: no number"),
+        (["--weights", "1,", "1"], 2, "--weights 1,: no number"),
+        (["--weights", "1", "0,5"], 2, "--weights 0,5: no number"),
         (["missing.parquet"], 3, "missing.parquet: no such file"),
     ],
 )

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from small_run import small_run
+from tones import write_floats
 
 from vidflow.cli.main import main
 from vidflow.demo import encode_clip
@@ -116,12 +117,14 @@ def test_bad_files_are_reported_and_stop_no_other(sounds, predictor, tmp_path):
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "empty.mp3").write_bytes(b"")
     encode_clip(tmp_path / "silent.mp4", np.zeros((10, 48, 48, 3), np.uint8), 10)
-    files = ["text.wav", "empty.mp3", "silent.mp4", "none.flac"]
+    write_floats(tmp_path / "nan.wav", np.append(np.zeros(RATE, np.float32), np.float32("nan")))
+    files = ["text.wav", "empty.mp3", "silent.mp4", "none.flac", "nan.wav"]
     found = predictor([good, *(tmp_path / name for name in files), good])
     assert scores_of(found[0]).tolist() == pytest.approx(scores_of(found[-1]).tolist(), abs=1e-6)
     for name, prediction in zip(files, found[1:-1], strict=True):
         assert str(tmp_path / name) in prediction.error
     assert found[3].error.endswith("silent.mp4: no sound stream")
+    assert "nan.wav: holds samples that are no sound, the first at 1.000 s is nan" in found[5].error
 
 
 def test_views_that_go_with_frames_follow_the_times_of_the_video(sounds, tmp_path):
