@@ -26,6 +26,7 @@ from vidflow.shards.run import Outcome, run_into
 from vidflow.shards.sequence import ShardSequence
 from vidflow.shards.sources.items import split_rank
 from vidflow.shards.sources.splitting import shuffle_key
+from vidflow.shards.target import same_place
 from vidflow.shards.writer import SourceChangedError
 from vidflow.storage import is_remote
 from vidflow.version import __version__
@@ -88,11 +89,8 @@ def in_order(
 
 def refuse_same_place(dataset: PackedDataset, out: str | os.PathLike[str]) -> None:
     """Refuse to write a data set over the one that is read."""
-    root, place = dataset.storage.root, os.fspath(out)
-    if root.rstrip("/") == place.rstrip("/") or (
-        not is_remote(root) and not is_remote(place) and Path(root).resolve() == Path(place).resolve()
-    ):
-        raise ConfigError(f"{place}: is the data set that is read; give another folder")
+    if same_place(dataset.storage.root, out):
+        raise ConfigError(f"{os.fspath(out)}: is the data set that is read; give another folder")
 
 
 def edited_options(dataset: PackedDataset, command: dict[str, object]) -> dict[str, object]:

@@ -11,9 +11,9 @@ from vidflow.dataset import PackedDataset
 from vidflow.errors import ConfigError, DataError
 from vidflow.shards.editing import Edit, edited_options, in_order, limits, refuse_same_place
 from vidflow.shards.pack import PackOptions, PackReport, pack
-from vidflow.shards.packed_samples import choose, rows_at
+from vidflow.shards.packed_samples import PackedSkeletons, choose, rows_at
 from vidflow.shards.profiles import Profile
-from vidflow.shards.sources.items import Annotations, SourceItem, SourceList
+from vidflow.shards.sources.items import Annotations, Companion, SourceItem, SourceList
 from vidflow.shards.sources.splitting import assign_groups, check_groups, split_by_ratio
 
 _CHOSEN_BY_PROFILE = ("profile", "gop", "short_side", "crf", "libavcodec", "libswscale")
@@ -130,16 +130,21 @@ def reencode(
         )
     items = []
     for record, location in rows_at(dataset, np.arange(len(dataset), dtype=np.int64)):
+        address = dataset.storage.address(location.shard)
+        skeletons = None
+        if record.skeleton is not None:
+            skeletons = Companion(address, PackedSkeletons(dataset.storage.root, record, location))
         notes = Annotations(record.segments, record.boxes, record.captions, record.moments, record.questions)
         items.append(
             SourceItem(
-                dataset.storage.address(location.shard),
+                address,
                 record.id,
                 record.split,
                 record.labels,
                 record.group,
                 annotations=notes if notes != Annotations() else None,
                 span=(location.data_offset, location.data_length),
+                companion=skeletons,
             )
         )
     options = edited_options(dataset, {"command": "repack", "profile": profile.name, "seed": seed})

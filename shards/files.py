@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and files that may change while they are read."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidflow.errors import StorageError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+"""Errors of a write that say nothing about what is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,12 @@ def naming_the_path(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"{path}: {error.strerror}; make room there and run the same command again, what is finished is kept"
-        ) from error
+        advice = (
+            "make room there and run the same command again, what is finished is kept"
+            if error.errno in NO_ROOM
+            else "see that the folder is there and may be written, or give another place"
+        )
+        raise StorageError(f"{path}: {error.strerror}; {advice}") from error
 
 
 def sync_folder(folder: Path) -> None:

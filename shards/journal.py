@@ -26,6 +26,7 @@ FOLDER_NAME = ".vidflow"
 _OPTIONS_NAME = "options.json"
 _SOURCES_NAME = "sources.jsonl"
 _CLAIM_NAME = "claim"
+_CLEARING_NAME = "clearing"
 _MAX_SHOWN = 100  # characters of a value in a message
 
 
@@ -131,6 +132,17 @@ class Journal:
     def holds_shards(self) -> bool:
         """Whether a shard has been published; without one there is nothing to go on from."""
         return any(self._entries.glob("*.json"))
+
+    @property
+    def clearing(self) -> list[str]:
+        """Names of shards that a run was about to remove when it was killed."""
+        path = self.folder / _CLEARING_NAME
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def note_clearing(self, names: Iterable[str]) -> None:
+        """Note what is about to be removed: a rerun knows it then, also without what has listed it."""
+        data = "".join(f"{name}\n" for name in sorted(names)).encode()
+        write_whole(self.folder / _CLEARING_NAME, data, part=self.part(_CLEARING_NAME))
 
     def claim(self) -> None:
         """Keep other machines out of a target elsewhere, until ``release``.

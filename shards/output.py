@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from vidflow.shards.target import CLAIM_NAME, Target
 _SHARD_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)-\d{6,}\.tar")
 # In this order: a data set without its dataset.json counts as none.
 _FILES = (FILE_NAME, manifest.FILE_NAME, REJECTED_NAME)
+_MAX_LISTED = 5
 
 
 def shard_name(split: str, number: int) -> str:
@@ -87,19 +89,46 @@ def refuse_strange_files(target: Target, known: Mapping[str, int] = MappingProxy
         known: names and bytes of shards that may be there already, to be checked by the caller.
     """
     sizes = target.sizes()
-    found = [name for name in _FILES if name in sizes]
-    found += [name for name in _shards(sizes) if known.get(name) != sizes[name]]
-    if found:
+    _refuse_strange_shards(target, [name for name in _shards(sizes) if known.get(name) != sizes[name]])
+    if found := [name for name in _FILES if name in sizes]:
         raise DataError(
-            f"{target.root}: holds {', '.join(found[:5])} of unknown origin; "
-            "give --overwrite to replace them, or another --out"
+            f"{target.root}: holds {', '.join(found)} of unknown origin; give --overwrite to replace them, or another "
+            "--out"
         )
 
 
-def clear(journal: Journal) -> None:
-    """Remove a data set, finished or not; files that packing does not write stay."""
+def _refuse_strange_shards(target: Target, names: list[str]) -> None:
+    if names:
+        raise DataError(
+            f"{target.root}: holds {', '.join(names[:_MAX_LISTED])} of unknown origin; move them elsewhere, or give "
+            "another --out"
+        )
+
+
+def _own_shards(journal: Journal) -> set[str]:
+    """Shards that a data set's dataset.json lists, or that are known to be of a run."""
     sizes = journal.target.sizes()
-    for name in (*_FILES, *_shards(sizes)):
+    if journal.started or CLAIM_NAME in sizes:
+        return set(_shards(sizes))  # there were no others when the run started
+    names = set(journal.clearing)
+    if FILE_NAME in sizes:
+        # Of any version, and also of a data set that is not whole.
+        with suppress(ValueError, TypeError, KeyError):
+            names |= {str(shard["name"]) for shard in json.loads(journal.target.read(FILE_NAME))["shards"]}
+    return names & set(_shards(sizes))
+
+
+def clear(journal: Journal) -> None:
+    """Remove a data set, finished or not; files that packing has not written stay.
+
+    Raises:
+        DataError: there are files with names of shards that it has not written; nothing is removed.
+    """
+    sizes = journal.target.sizes()
+    own = _own_shards(journal)
+    _refuse_strange_shards(journal.target, [name for name in _shards(sizes) if name not in own])
+    journal.note_clearing(own)
+    for name in (*_FILES, *sorted(own)):
         if name in sizes:
             journal.target.remove(name)
     if journal.target.is_remote:

@@ -29,6 +29,7 @@ from vidflow.shards.records import record_of
 from vidflow.shards.run import Outcome, run_into
 from vidflow.shards.sequence import ShardSequence
 from vidflow.shards.sources.items import SourceList
+from vidflow.shards.target import same_place
 from vidflow.shards.workers import Crash, default_workers
 from vidflow.shards.writer import SourceChangedError
 from vidflow.version import __version__
@@ -125,6 +126,10 @@ def pack(
             f"--profile {options.profile.name}: {source.name} is cut out of longer videos, which must be encoded anew; "
             "give --profile train or intra"
         )
+    # Addresses of servers are among them, which are no paths.
+    folders = {item.path.rpartition("/")[0] for item in source.items if item.span is not None}
+    if found := next((folder for folder in sorted(folders) if same_place(folder, out)), None):
+        raise ConfigError(f"{found}: holds the shards that are read; give another --out")
     tasks: Sequence[Task] = order_tasks(source.items, seed=options.seed, shuffle=options.shuffle)
     of_part: dict[str, object] = {}
     if part is not None:

@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from vidflow.dataset import PackedDataset
 from vidflow.errors import DataError
 from vidflow.members import suffixes
 from vidflow.schema import Location, SampleRecord
-from vidflow.shards.contents import Member
+from vidflow.shards.contents import Contents, Member
 from vidflow.shards.files import FileState
-from vidflow.storage import Storage, is_remote
+from vidflow.storage import Storage, is_remote, open_storage
 
 _ROWS_AT_ONCE = 256
 
@@ -78,6 +79,26 @@ def media_members(storage: Storage, record: SampleRecord, location: Location) ->
         Member(suffix, path=path, state=state, span=place)
         for suffix, place in zip(suffixes(record), places, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSkeletons:
+    """Reader of the skeletons of a video that is packed."""
+
+    root: str
+    record: SampleRecord
+    location: Location
+
+    def read(self, path: str, *, conceal: bool) -> Contents:
+        """Their members, from the shard.
+
+        Raises:
+            DataError: the shard holds something else there.
+            StorageError: it cannot be read.
+        """
+        assert self.record.skeleton is not None
+        _, *members = media_members(open_storage(self.root), self.record, self.location)
+        return Contents(self.record.skeleton, tuple(members))
 
 
 def _name_in(block: bytes, where: str) -> str:

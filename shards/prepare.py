@@ -1,20 +1,22 @@
 """What a worker does with one source: check the file, probe it, re-encode it where the profile says so."""
 
 import os
+import re
 import stat
+import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from vidflow.errors import DataError, DecodeError
+from vidflow.errors import DataError, DecodeError, StorageError
 from vidflow.media.probe import probe_video
 from vidflow.media.window import Window
 from vidflow.schema import SkeletonInfo, VideoInfo
 from vidflow.shards.contents import Contents, Member
 from vidflow.shards.cutting.encoded import encode_window
-from vidflow.shards.files import FileState, naming_the_path
-from vidflow.shards.profiles import NO_ROOM, EncodeError, Profile
+from vidflow.shards.files import NO_ROOM, FileState, naming_the_path
+from vidflow.shards.profiles import EncodeError, Profile
 from vidflow.shards.reencoding import reencode_video
 from vidflow.shards.sources.frame_folders import FrameFolder
 from vidflow.shards.sources.items import Companion, SampleReader, SourceItem
@@ -51,7 +53,13 @@ class Refused:
 
 
 def without_path(message: str, path: str) -> str:
-    """A message without the path that it starts with; the id says it already, and does not depend on the machine."""
+    """A message without the path that it starts with; the id says it already, and does not depend on the machine.
+
+    >>> without_path("/data/a.txt:7: is no number", "/data/a.txt")
+    'line 7: is no number'
+    """
+    if message.startswith(f"{path}:") and (found := re.match(r":(\d+): ", message[len(path) :])):
+        return f"line {found[1]}: {message[len(path) + found.end() :]}"
     return message.removeprefix(f"{path}: ")
 
 
@@ -122,14 +130,24 @@ def _prepare_alone(
         out.unlink(missing_ok=True)
         return Refused("encode", without_path(str(error), task.item.path))
     except OSError as error:
+        out.unlink(missing_ok=True)
         if error.errno in NO_ROOM:
             with naming_the_path(out):
                 raise
-        raise
-    if FileState.of(path.stat()) != before:
+        return Refused("open", error.strerror or str(error))
+    if _state_now(path) != before:
+        out.unlink()
         return Refused("copy", "has changed while it was packed")
     member = Member(video.container, path=str(out), state=FileState.of(out.stat()))
     return Prepared(Contents(video, (member,)), staged=str(out))
+
+
+def _state_now(path: Path) -> FileState | None:
+    """None where the file is gone."""
+    try:
+        return FileState.of(path.stat())
+    except OSError:
+        return None
 
 
 def _cut(task: Task, window: Window, profile: Profile, staging: str) -> Prepared | Refused:
@@ -184,14 +202,19 @@ def _prepare_part(
     extension = PurePosixPath(item.path.partition("?")[0]).suffix if item.reader is not None else ""
     whole = Path(staging) / f"{task.key}.part{extension}"
     assert item.span is not None
+    before = None
     try:
-        before = None if is_remote(item.path) else FileState.of(os.stat(item.path))  # noqa: PTH116
+        if not is_remote(item.path):
+            before = FileState.of(os.stat(item.path))  # noqa: PTH116
         storage, name = locate(item.path)
         with naming_the_path(whole), whole.open("wb") as file:
             for data in iter(partial(storage.open(name, *item.span).read, _CHUNK), b""):
                 file.write(data)
     except OSError as error:
-        return Refused("open", error.strerror or str(error))
+        if is_remote(item.path):
+            return Refused("open", error.strerror or str(error))
+        # Not one sample but a shard of a data set is out of reach, and with it perhaps thousands.
+        raise StorageError(f"{item.path}: {error.strerror or error}; run `vidflow verify` on the data set") from error
     result = _prepare_alone(
         Task(task.ordinal, task.key, replace(item, path=str(whole), span=None)), profile, on_damage, staging
     )
@@ -209,11 +232,15 @@ def _prepare_part(
 def _read(path: str, reader: SampleReader, *, conceal: bool) -> Prepared | Refused:
     """A sample of another kind than video, by its own reader."""
     try:
-        before = FileState.of(os.stat(path))  # noqa: PTH116 -- the path may not be UTF-8 and stays a plain string
+        # The path may not be UTF-8 and stays a plain string.
+        before = None if is_remote(path) else FileState.of(os.stat(path))  # noqa: PTH116
         contents = reader.read(path, conceal=conceal)
-        if FileState.of(os.stat(path)) != before:  # noqa: PTH116
+        if before is not None and FileState.of(os.stat(path)) != before:  # noqa: PTH116
             return Refused("copy", "has changed while it was packed")
     except OSError as error:
+        if error.errno in NO_ROOM:  # of the folder for temporary files, and no fault of the source
+            with naming_the_path(Path(os.fsdecode(error.filename) if error.filename else tempfile.gettempdir())):
+                raise
         return Refused("open", error.strerror or str(error))
     except DataError as error:
         return Refused("probe", without_path(str(error), path))

@@ -5,7 +5,6 @@ sound, and shrink so that the short side is 256 pixels; smaller videos keep thei
 side is rounded to the nearest even number; a side that is kept and odd gets its last row or column twice.
 """
 
-import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,16 +19,13 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from vidflow.errors import ConfigError, VidflowError
 from vidflow.media.decode import iter_video_frames
 from vidflow.schema import VideoInfo
+from vidflow.shards.files import NO_ROOM
 
 # Of four pictures three (B) are needed by no other: a reader of sparse frames leaves them out, and decodes less than
 # half of what lies between a key frame and the frame that it wants. pbratio=1: they are watched like any other.
 _UNREFERENCED = 3
 # MP4 stores time units per second in 31 bits.
 _MAX_TIMESCALE = 2**31 - 1
-
-
-NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
-"""Errors of a write that say nothing about what is written."""
 
 
 class EncodeError(VidflowError):

@@ -1,5 +1,6 @@
 """Where the finished files of a packed data set end up: the folder they are made in, or a place they are sent to."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,14 @@ from vidflow.storage import is_remote
 
 CLAIM_NAME = ".vidflow-run.json"
 """The object that says which run is at work below a prefix of S3; it goes with the end of the run."""
+
+
+def same_place(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Whether two folders or addresses are one, however they are spelled."""
+    one, other = os.fspath(first), os.fspath(second)
+    if is_remote(one) or is_remote(other):
+        return one.rstrip("/") == other.rstrip("/")
+    return Path(one).resolve() == Path(other).resolve()
 
 
 class Target(Protocol):

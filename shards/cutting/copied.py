@@ -12,7 +12,8 @@ from vidflow.media.probe import probe_video
 from vidflow.media.stream import decode_linear, open_video, read_packets
 from vidflow.media.window import TOLERANCE_SECONDS, Window, guesses_stamps
 from vidflow.shards.cutting.encoded import CutVideo
-from vidflow.shards.profiles import NO_ROOM, EncodeError
+from vidflow.shards.files import NO_ROOM
+from vidflow.shards.profiles import EncodeError
 
 _FORMATS = {".mp4": "mp4", ".webm": "webm", ".mkv": "matroska"}
 

@@ -198,7 +198,8 @@ def write_list(out: Path, jobs: Sequence[Job], clips: Mapping[str, Cut], report:
                 row.append(clips[job.id].split or "")
             writer.writerow(row)
             count += 1
-    data, folder = text.getvalue().encode(), out / FOLDER_NAME / COMMAND
+    # Names that are not UTF-8 keep their bytes.
+    data, folder = text.getvalue().encode(errors="surrogateescape"), out / FOLDER_NAME / COMMAND
     with (folder / _WRITTEN_NAME).open("a") as file:  # before the list itself, lest a killed run leaves a strange one
         file.write(f"{hashlib.sha256(data).hexdigest()}\n")
     write_whole(out / LIST_NAME, data, part=folder / f"{LIST_NAME}.part")

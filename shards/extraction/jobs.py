@@ -17,10 +17,10 @@ from typing import Any
 
 from vidflow.errors import ConfigError, DataError, DecodeError, StorageError
 from vidflow.shards.extraction.ledger import FAILED_NAME, Ledger, Line, recipe_of
-from vidflow.shards.files import naming_the_path
+from vidflow.shards.files import NO_ROOM, naming_the_path
 from vidflow.shards.journal import kind_of
 from vidflow.shards.prepare import without_path
-from vidflow.shards.profiles import NO_ROOM, EncodeError
+from vidflow.shards.profiles import EncodeError
 from vidflow.shards.sources.items import text_of
 from vidflow.shards.workers import Crash, map_in_order
 from vidflow.version import __version__

@@ -45,6 +45,16 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return info
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["train-000000.tar", "w.tar"])
+def test_tars_are_not_taken_over_into_their_own_folder(clips, write_tar, packed, tmp_path, name, overwrite):
+    path = write_tar(f"out/{name}", [("a.mp4", clips[0]), ("a.cls", b"0")])
+    before = Path(path).read_bytes()
+    with pytest.raises(ConfigError, match="out: holds the shards that are read; give another --out"):
+        packed(read_foreign_tars([f"{tmp_path}/out/*.tar"]), overwrite=overwrite)
+    assert Path(path).read_bytes() == before
+
+
 def test_tars_of_webdatasets_own_writer_are_taken_over(clips, packed, tmp_path):
     with webdataset.ShardWriter(f"{tmp_path}/w-%03d.tar", maxcount=3, verbose=0) as sink:
         for i in range(7):

@@ -252,13 +252,59 @@ def test_overwrite_replaces_a_data_set_and_leaves_other_files(items, packed, tmp
     assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh") | {"notes.txt": b"mine"}
 
 
-def test_shards_of_unknown_origin_are_not_touched(items, packed, tmp_path):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_shards_of_unknown_origin_are_not_touched(items, packed, tmp_path, overwrite):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "train-000000.tar").write_bytes(b"precious")
-    with pytest.raises(DataError, match="unknown origin"):
-        packed(items(1))
+    with pytest.raises(DataError, match="unknown origin; move them elsewhere"):
+        packed(items(1), overwrite=overwrite)
     assert (tmp_path / "out" / "train-000000.tar").read_bytes() == b"precious"
     assert not (tmp_path / "out" / ".vidflow").exists()
+
+
+def test_overwrite_removes_nothing_where_there_is_a_tar_that_packing_has_not_written(items, packed, tmp_path, files_of):
+    packed(items(3), max_count=1)
+    (tmp_path / "out" / "backup-20240101.tar").write_bytes(b"precious")
+    before = files_of(tmp_path / "out")
+    with pytest.raises(DataError, match=r"holds backup-20240101\.tar of unknown origin"):
+        packed(items(3), max_count=2, overwrite=True)
+    assert files_of(tmp_path / "out") == before
+
+
+def test_overwrite_replaces_a_data_set_of_another_version(items, packed, tmp_path):
+    packed(items(3), max_count=1)
+    path = tmp_path / "out" / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": []}))
+    with pytest.raises(DataError, match=r"not the dataset\.json of this version; give --overwrite"):
+        packed(items(3), max_count=1)
+    packed(items(3), max_count=3, overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == ["train-000000.tar"]
+
+
+@pytest.mark.parametrize("files_left", [0, 1, 3, 5])
+def test_an_overwriting_run_that_was_killed_while_it_removed_is_finished_by_the_same_command(
+    items, packed, tmp_path, files_of, monkeypatch, files_left
+):
+    from vidflow.shards.target import FolderTarget
+
+    packed(items(4), max_count=1)
+    remove, left = FolderTarget.remove, [7 - files_left]
+
+    def killed(target, name):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        remove(target, name)
+
+    monkeypatch.setattr(FolderTarget, "remove", killed)
+    monkeypatch.setattr("vidflow.shards.run._leave_nothing", lambda journal, existed: None)
+    if files_left:
+        with pytest.raises(KeyboardInterrupt):
+            packed(items(4), max_count=2, overwrite=True)
+    monkeypatch.undo()
+    packed(items(4), max_count=2, overwrite=True)
+    packed(items(4), "fresh", max_count=2)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
 
 
 def test_a_complete_data_set_with_a_lost_shard_is_not_called_complete(items, packed, tmp_path):

@@ -97,13 +97,11 @@ def test_verify_looks_at_the_skeletons_too(packed, tmp_path):
 
 
 def test_unpacked_files_pack_to_the_same_samples(packed, tmp_path):
-    vidflow("unpack", packed, tmp_path / "files", "--quiet")
+    told = vidflow("unpack", packed, tmp_path / "files", "--quiet").stdout
     assert (tmp_path / "files/skeletons/train/a/v0.mp4/keypoint.npy").is_file()
     again = tmp_path / "again"
-    vidflow(
-        "shard", "--annotations", tmp_path / "files/annotations.csv", "--out", again, "--quiet",
-        "--skeletons", tmp_path / "files/skeletons",
-    )  # fmt: skip
+    command = told.partition("pack them again: vidflow ")[2].replace("--out DIR", "").split()
+    vidflow(*command, "--out", again, "--quiet")
     first, second = PackedDataset.open(packed), PackedDataset.open(again)
     found = {
         record.id: (record.skeleton, members["keypoint.npy"])
@@ -129,6 +127,23 @@ def test_the_profile_that_encodes_anew_keeps_the_skeletons(sources, tmp_path):
     record, _ = PackedDataset.open(tmp_path / "t").row(0)
     assert record.skeleton is not None
     vidflow("verify", tmp_path / "t", "--decode")
+
+
+def test_encoding_a_packed_data_set_anew_keeps_them(packed, tmp_path):
+    vidflow("repack", packed, tmp_path / "intra", "--profile", "intra", "--workers", 1, "--quiet")
+    assert PackedDataset.open(tmp_path / "intra").info.options["skeletons"] is True
+    for root in (packed, tmp_path / "intra"):
+        vidflow("verify", root, "--quiet")
+    before, after = (
+        {record.id: (record.skeleton, members) for _, record, members in read_members(dataset, np.arange(4))}
+        for dataset in map(PackedDataset.open, (packed, tmp_path / "intra"))
+    )
+    assert before.keys() == after.keys()
+    for name, (info, members) in before.items():
+        assert after[name][0] == info
+        for suffix in ("keypoint.npy", "keypoint_score.npy"):
+            assert bytes(after[name][1][suffix]) == bytes(members[suffix])
+        assert bytes(after[name][1]["mp4"]) != bytes(members["mp4"])
 
 
 def test_repacking_keeps_them(packed, tmp_path):

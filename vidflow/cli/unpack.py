@@ -28,7 +28,7 @@ def unpack(
     from vidflow.cli.console import errors, print_json, print_line, print_warning, progress
     from vidflow.dataset import PackedDataset
     from vidflow.shards.packed_samples import choose
-    from vidflow.shards.unpacking import CLASSES_NAME, LIST_NAME
+    from vidflow.shards.unpacking import CLASSES_NAME, LIST_NAME, SKELETONS_NAME
     from vidflow.shards.unpacking import unpack as run
 
     dataset = PackedDataset.open(root)
@@ -47,5 +47,7 @@ def unpack(
     if (out / LIST_NAME).exists() and kinds in ({"video"}, {"audio"}, {"frames"}):
         kind = "" if kinds == {"video"} else f"--kind {kinds.pop()} "
         multi = " --multi-label" if dataset.info.multi_label else ""
+        if (skeletons := out / SKELETONS_NAME).is_dir():
+            multi += f" --skeletons {skeletons}"
         lists = f"--annotations {out / LIST_NAME} --classes {out / CLASSES_NAME}{multi}"
         print_line(f"  pack them again: vidflow shard {kind}{lists} --out DIR")

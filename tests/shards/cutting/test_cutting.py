@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def shown(tmp_path, read_numbers):
 def listed(tmp_path: Path) -> list[dict[str, str]]:
     with (tmp_path / "clips" / "clips.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_name_that_is_not_utf8_keeps_its_bytes_in_the_list(videos, cut, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    (videos / "0LtLS9wROrk.mp4").rename(videos / f"{name}.mp4")
+    (videos / "v_zfqS-wCJSsw.mp4").unlink()
+    cut(5.0)
+    lines = (tmp_path / "clips" / "clips.csv").read_bytes().splitlines()
+    assert len([line for line in lines if line.startswith(b"caf\xe9")]) == 2
 
 
 FINEGYM = {
