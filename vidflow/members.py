@@ -7,6 +7,7 @@ import io
 import math
 import re
 import struct
+import tokenize
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -63,6 +64,13 @@ def to_npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+NPY_ERRORS = (
+    ValueError, TypeError, EOFError, OverflowError, MemoryError, SyntaxError, RecursionError, struct.error,
+    tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises for a damaged ``.npy`` file: it parses the header as Python, and passes on what that raises."""
+
+
 def from_npy(data: bytes, where: str) -> np.ndarray:
     """The array of a ``.npy`` member, float or whole numbers of any shape. Pickles are never read.
 
@@ -81,7 +89,7 @@ def from_npy(data: bytes, where: str) -> np.ndarray:
             raise DecodeError(f"{where}: .npy of version {version[0]}.{version[1]}; save it as version 1 or 2")
         file.seek(0)
         array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, struct.error) as error:
+    except NPY_ERRORS as error:
         raise DecodeError(f"{where}: no readable .npy array ({error})") from error
     if array.dtype.kind not in "fiub":
         raise DecodeError(f"{where}: an array of {array.dtype}, not of numbers")

@@ -5,12 +5,13 @@ A keypoint that is missing has zeros for all its coordinates, as NTU RGB+D, MSR-
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from vidflow.errors import DataError
-from vidflow.members import KEYPOINT, SCORE, to_npy
+from vidflow.members import KEYPOINT, NPY_ERRORS, SCORE, to_npy
 from vidflow.schema import NUM_KEYPOINTS, Layout, SkeletonInfo
 from vidflow.shards.contents import Contents, Member
 
@@ -27,6 +28,22 @@ class SkeletonPolicy:
     """What becomes of samples in which no keypoint is there at all."""
     fps: float | None = None
     """Frames per second, where the source does not say."""
+
+
+def open_npy(path: Path) -> np.ndarray:
+    """The array of a ``.npy`` file, of plain values and left on the disk. ``numpy.load`` would open zip files as well.
+
+    Raises:
+        DataError: it is no such file.
+        OSError: it cannot be read.
+    """
+    try:
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except NPY_ERRORS as error:
+        raise DataError(
+            f"{path}: no readable .npy array ({error}); save it again as plain values, with numpy.save"
+        ) from error
+    return array
 
 
 def find_layout(num_keypoints: int, layout: Layout | None) -> Layout:
@@ -111,7 +128,10 @@ def skeleton_contents(
 
 
 def _stored(array: np.ndarray) -> np.ndarray:
-    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
+    if array.dtype in (np.float16, np.float32):
+        return array
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is looked for afterwards
+        return array.astype(np.float32)
 
 
 def _only_finite(

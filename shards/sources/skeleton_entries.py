@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vidflow import safe_pickle
 from vidflow.errors import DataError
-from vidflow.members import KEYPOINT, SCORE, from_npy
+from vidflow.members import KEYPOINT, SCORE
 from vidflow.shards.contents import Contents
 from vidflow.shards.sources.items import SampleReader, text_of
-from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
+from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, open_npy, skeleton_contents
 from vidflow.shards.sources.skeleton_files import SkeletonFile
 from vidflow.shards.sources.skeleton_pickles import NpyRow, reader_of
 from vidflow.shards.sources.unpacked_arrays import INFO_NAME, UnpackedSkeleton
@@ -42,8 +40,8 @@ class KeypointArray:
         """Keypoints and scores as they are."""
         file = Path(path)
         scores = file.with_name(file.name.removesuffix(KEYPOINT) + SCORE) if file.name.endswith(KEYPOINT) else None
-        found = from_npy(scores.read_bytes(), str(scores)) if scores is not None and scores.is_file() else None
-        return skeleton_contents(from_npy(file.read_bytes(), path), found, self.policy, conceal=conceal)
+        found = open_npy(scores) if scores is not None and scores.is_file() else None
+        return skeleton_contents(open_npy(file), found, self.policy, conceal=conceal)
 
 
 def is_unpacked_skeleton(folder: Path) -> bool:
@@ -73,10 +71,16 @@ def list_entries(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
     """The samples of a file: one, or of a pickle and of an array [N, C, T, V, M] as many as it has.
 
     Raises:
-        DataError: a pickle or an array of another content, or without samples.
+        DataError: no such file, one that no skeletons are read from, or a pickle or an array of another content or
+            without samples.
         OSError: it cannot be read.
     """
-    suffix = path.suffix.lower()
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if suffix not in EXTENSIONS and not path.is_dir():
+        readable = ", ".join(EXTENSIONS)
+        raise DataError(f"{path}: no skeletons are read from {suffix or 'such'} files, but from {readable}")
     if suffix not in (".npy", *PICKLES):
         return [SkeletonEntry("", str(path), UnpackedSkeleton(policy, SkeletonFile(policy)))]
     entries = _of_array(path, policy) if suffix == ".npy" else _of_pickle(path, policy)
@@ -86,10 +90,7 @@ def list_entries(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
 
 
 def _of_array(path: Path, policy: SkeletonPolicy) -> list[SkeletonEntry]:
-    try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: no readable .npy array ({error})") from error
+    shape = open_npy(path).shape
     if len(shape) == 4 and shape[3] in (2, 3):
         return [SkeletonEntry("", str(path), KeypointArray(policy))]
     if len(shape) != 5 or shape[1] not in (2, 3):

@@ -22,7 +22,7 @@ from vidflow.shards.contents import Contents
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all
-from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, skeleton_contents
+from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy, open_npy, skeleton_contents
 from vidflow.shards.sources.skeleton_kpfiles import KeypointFile, find_keypoint_files
 from vidflow.shards.sources.splitting import check_ratio, split_by_ratio
 
@@ -57,7 +57,7 @@ class NpyRow:
 
     def read(self, path: str, *, conceal: bool) -> Contents:
         """Keypoints [M, T, V, C]; people that never appear are padding as well."""
-        row = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)[self.index])
+        row = np.asarray(open_npy(Path(path))[self.index])
         keypoints = row.transpose(3, 1, 2, 0)  # [C, T, V, M] -> [M, T, V, C]
         shown = np.any(keypoints, axis=(2, 3))  # [M, T]; NaN counts as shown
         if shown.any():
@@ -292,10 +292,10 @@ def _npy_labels(data: Path, count: int) -> tuple[list[str], list[str]]:
             else:
                 labels = list(content)  # type: ignore[call-overload]
         elif file.suffix == ".npy":
-            labels = list(np.load(file, allow_pickle=False))
+            labels = list(open_npy(file))
         else:
             labels = file.read_text(encoding="utf-8-sig").split()
-    except (TypeError, ValueError, EOFError) as error:
+    except (TypeError, ValueError) as error:
         raise DataError(
             f"{file}: is no list of labels ({error}); give one label for each row of {data.name}"
         ) from error
@@ -327,8 +327,8 @@ def read_skeleton_arrays(
     found: list[tuple[str, Path, int]] = []
     for split, file in files:
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            array = open_npy(file)
+        except OSError as error:
             raise DataError(f"{file}: no readable .npy array ({error})") from error
         if array.ndim != 5 or array.dtype.kind not in "fiu" or array.shape[1] not in (2, 3):
             raise DataError(f"{file}: {array.dtype} {list(array.shape)}; numbers [N, C, T, V, M], C 2 or 3, are needed")

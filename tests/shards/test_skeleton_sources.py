@@ -47,6 +47,12 @@ def test_a_keypoint_that_is_not_finite_is_reported_with_its_place(bad):
         skeleton_contents(keypoints, None, POLICY, conceal=False)
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_float32_cannot_hold_are_not_finite():
+    with pytest.raises(DataError, match="1 of 34 keypoints are not finite"):
+        skeleton_contents(np.where(np.arange(68).reshape(1, 2, 17, 2) == 5, 1e300, 1.0), None, POLICY, conceal=False)
+
+
 def test_concealing_marks_such_a_keypoint_as_missing_and_counts_it():
     keypoints, scores = people(1), np.ones((1, 4, 17), np.float32)
     keypoints[0, 2, 5, 1] = np.nan
@@ -307,8 +313,6 @@ def test_an_array_needs_its_labels(tmp_path):
         ("train_label.pkl", pickle.dumps(7)),
         ("train_label.pkl", pickle.dumps(([1, 2], None))),
         ("train_label.txt", b"caf\xe9 tea"),
-        ("train_label.npy", b"\x93NUMPY\x01\x00"),
-        ("train_label.npy", b""),
     ],
 )
 def test_a_file_that_is_no_list_of_labels_is_named(tmp_path, name, content):
@@ -316,6 +320,37 @@ def test_a_file_that_is_no_list_of_labels_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}: is no list of labels .*each row of train_data\.npy"):
         read_source("skeleton", KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"]))
+
+
+NO_ARRAYS = {
+    "empty": b"",
+    "cut": b"\x93NUMPY\x01\x00",
+    "zip": b"PK\x03\x04",
+    "header": b"\x93NUMPY\x01\x00\x05\x00{'a':",
+}
+
+
+@pytest.mark.parametrize("name", ["train_data.npy", "train_label.npy"])
+@pytest.mark.parametrize("content", [*NO_ARRAYS.values(), "npz"], ids=[*NO_ARRAYS, "npz"])
+def test_a_file_that_is_no_array_is_named(tmp_path, name, content):
+    np.save(tmp_path / "train_data.npy", np.ones((2, 3, 4, 25, 1), np.float32))
+    np.save(tmp_path / "train_label.npy", np.array([0, 1]))
+    with (tmp_path / name).open("wb") as file:
+        if content == "npz":
+            np.savez(file, a=np.array([0, 1]), b=np.array([0, 1]))
+        else:
+            file.write(content)
+    with pytest.raises(DataError, match=rf"{name}: no readable \.npy array"):
+        read_source("skeleton", KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"]))
+
+
+def test_an_array_that_is_none_any_more_rejects_its_rows(tmp_path):
+    np.save(tmp_path / "train_data.npy", np.ones((1, 3, 4, 25, 1), np.float32))
+    np.save(tmp_path / "train_label.npy", np.array([0]))
+    (item,) = read_source("skeleton", KindOptions(annotations=[f"train={tmp_path / 'train_data.npy'}"])).items
+    (tmp_path / "train_data.npy").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"train_data\.npy: no readable \.npy array"):
+        item.reader.read(item.path, conceal=False)
 
 
 def test_msr_names_give_label_subject_and_split(tmp_path):

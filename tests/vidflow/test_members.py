@@ -88,6 +88,24 @@ def test_a_cut_npy_member_is_refused(length):
         feature_array(FEATURE, {"feature.npy": to_npy(np.ones((2, 3)))[:length]})
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"{'descr'", b"{('escr'"),  # an unclosed bracket
+        (b"(2, 3), }", b"(2, 3), '"),  # an unclosed string
+        (b"(2, 3)", b"(2, x)"),
+        (b"(2, 3), }  ", b"(2, 9**99)}"),
+        (b"(2, 3), }      ", b"(999999, 99999)"),
+        (b"'<f8'", b"'\\0f8'"),
+    ],
+)
+def test_a_damaged_header_is_refused_whatever_numpy_makes_of_it(old, new):
+    data = to_npy(np.ones((2, 3)))
+    assert old in data
+    with pytest.raises(DecodeError, match=r"no readable \.npy array"):
+        from_npy(data.replace(old, new), "x")
+
+
 def test_a_member_of_another_shape_or_type_is_refused():
     with pytest.raises(DecodeError, match=r"has shape \[3, 2\], the record says \[2, 3\]"):
         feature_array(FEATURE, {"feature.npy": to_npy(np.ones((3, 2)))})

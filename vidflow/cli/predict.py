@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Files and folders: what the model reads, see below.")
+        list[str], typer.Argument(metavar="PATH...", help="Files and folders: what the model reads, see below.")
     ],
     run: Annotated[Path | None, typer.Option("--run", help="Folder of a run, such as runs/tsm.")] = None,
     checkpoint: Annotated[
@@ -95,7 +95,7 @@ def predict(
 
     predictor = Predictor(trained, device=device, on_damage=on_damage, labels=label or (), pose=pose_options)
     samples = predictor.files.samples_of(paths)
-    drawing = None if draw is None else Drawing(draw, samples, predictor.pipeline)
+    drawing = None if draw is None else Drawing(draw, samples, predictor.pipeline, given=map(Path, paths))
     found: list[FilePrediction] = []
     num_undrawn = 0
     with progress("predict", len(samples), unit="files", quiet=len(samples) < 2) as bar:

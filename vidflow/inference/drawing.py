@@ -1,7 +1,7 @@
 """What ``vidflow predict --draw`` writes: a video for each prediction."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from vidflow.config.any_pipeline import Pipeline
@@ -22,12 +22,14 @@ class Drawing:
         out: a name that ends in ``.mp4``, for one sample; any other name is a folder.
         samples: all that will be predicted, in order.
         pipeline: its layout says which keypoints to join.
+        given: the files and folders that were named for the samples.
 
     Raises:
-        ConfigError: several samples for one file, a file that would replace a sample, or sound, which is not seen.
+        ConfigError: several samples for one file, a file that would replace a sample, a folder among what is predicted,
+            or sound, which is not seen.
     """
 
-    def __init__(self, out: Path, samples: Sequence[FileSample], pipeline: Pipeline) -> None:
+    def __init__(self, out: Path, samples: Sequence[FileSample], pipeline: Pipeline, *, given: Iterable[Path]) -> None:
         if pipeline.kind == "audio":
             raise ConfigError(f"--draw {out}: of sound there is nothing to draw; leave it out")
         self.layout = getattr(pipeline, "layout", None)
@@ -39,10 +41,15 @@ class Drawing:
             if out.exists() and not out.is_dir():
                 raise ConfigError(f"--draw {out}: is a file; give a name that ends in {_EXTENSION}, or a folder")
             self.paths = [out / name for name in _names([sample.name for sample in samples])]
-        given = {Path(sample.name).resolve() for sample in samples}
+        predicted = {sample.path.resolve() for sample in samples}
         for path in self.paths:
-            if path.resolve() in given:
+            if path.resolve() in predicted:
                 raise ConfigError(f"--draw {path}: would replace what is predicted; give another place")
+        folders = predicted | {sample.path.parent.resolve() for sample in samples} | {path.resolve() for path in given}
+        if self.paths != [out] and out.resolve() in folders:
+            raise ConfigError(
+                f"--draw {out}: holds what is predicted, and other files there could be replaced; give another folder"
+            )
 
     def draw(self, number: int, prediction: FilePrediction, opened: OpenedSample) -> None:
         """Draw one prediction; one that has failed is not drawn.

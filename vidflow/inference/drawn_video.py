@@ -17,6 +17,8 @@ from vidflow.shards.profiles import EncodeError, FrameStream, Profile, encode_fr
 _PROFILE = Profile(name="drawn", gop=48, short_side=1 << 20, crf=20)
 _USUAL_FPS = 25
 _EMPTY_SIZE = 480
+MAX_SIDE = 16384
+"""Pixels; x264 encodes no larger pictures."""
 MIN_SCORE = 0.3
 """Keypoints of a picture in which their estimator believes less than this are not drawn."""
 
@@ -47,8 +49,8 @@ def draw_video(
 
     Raises:
         DecodeError: the video does not decode.
-        DataError: nothing to draw on, figures of another number of frames than the video, or frames that cannot be
-            encoded.
+        DataError: nothing to draw on, figures of another number of frames than the video, a picture of more than
+            ``MAX_SIDE``, or frames that cannot be encoded.
         StorageError: the file cannot be written.
     """
     if video is not None:
@@ -66,6 +68,11 @@ def draw_video(
         figures = _without_a_picture(figures)
         assert figures.size is not None
         width, height = figures.size
+        if max(width, height) > MAX_SIDE:
+            raise DataError(
+                f"{out}: the skeletons lie in a picture of {width} x {height} pixels, and at most {MAX_SIDE} a side "
+                "can be drawn; correct the size in their file, or leave it out"
+            )
         pictures = (np.zeros((height, width, 3), np.uint8) for _ in range(count))
         unit = Fraction(1, 90_000)
         stamps = np.round(np.arange(count) / fps / float(unit)).astype(np.int64)

@@ -20,7 +20,7 @@ from vidflow.config.sampling import KeyTimeSampling
 from vidflow.config.skeleton import SkeletonPipeline
 from vidflow.engine.building import TaskModel, use_channels_last
 from vidflow.errors import ConfigError, DataError, WeightsError
-from vidflow.inference.samples import FileReading, FileSample, OpenedSample
+from vidflow.inference.samples import FileReading, FileSample, OpenedSample, without_key
 from vidflow.inference.trained import TrainedModel, model_of_run
 from vidflow.media.probe import OnDamage
 from vidflow.pipelines.kinds import MakerSettings, make_maker
@@ -204,7 +204,7 @@ class Predictor:
             try:
                 ready[place] = future.result()
             except DataError as error:
-                outcomes[place] = FilePrediction(sample.name, error=text_of(str(error)))
+                outcomes[place] = FilePrediction(sample.name, error=without_key(text_of(str(error)), sample.name))
             except OSError as error:
                 outcomes[place] = FilePrediction(sample.name, error=f"{sample.name}: {error.strerror or error}")
         outcomes |= self._run(ready, top)
@@ -220,7 +220,8 @@ class Predictor:
         except DataError as error:  # damage that only the device's decoder sees, or shapes that share no batch
             if len(ready) == 1:
                 ((place, one),) = ready.items()
-                return {place: FilePrediction(one.opened.record.id, error=str(error))}
+                name = one.opened.record.id
+                return {place: FilePrediction(name, error=without_key(str(error), name))}
             return {place: found for at, one in ready.items() for place, found in self._run({at: one}, top).items()}
         outcomes = {}
         for (place, one), row in zip(ready.items(), scores, strict=True):

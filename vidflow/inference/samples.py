@@ -60,6 +60,8 @@ class FileSample:
     name: str
     """The path as it was given, and ``[entry]`` behind it where the file holds several; bytes that are not UTF-8 as
     escapes."""
+    path: Path
+    """The file, or the folder of ``vidflow unpack``, as it was given."""
     open: Callable[[], OpenedSample]
     """Reads it; raises ``DataError`` or ``OSError``."""
 
@@ -92,10 +94,14 @@ class FileReading:
         passed over, and links to folders are not followed.
 
         Raises:
+            ConfigError: an empty path, which would stand for the working folder.
             DataError: a folder without any fitting file, or one that cannot be read.
         """
+        given = [os.fspath(path) for path in paths]
+        if "" in given:
+            raise ConfigError(f"path {given.index('') + 1} of {len(given)} is empty; name a file, or . for this folder")
         found: list[FileSample] = []
-        for path in map(Path, paths):
+        for path in map(Path, given):
             if not path.is_dir() or self._is_one_sample(path):
                 found += self._of_file(path)
                 continue
@@ -138,17 +144,17 @@ class FileReading:
             try:
                 entries = skeleton_entries.list_entries(path, self.skeletons)
             except (DataError, OSError) as error:
-                return [FileSample(name, partial(_raise, error))]
+                return [FileSample(name, path, partial(_raise, error))]
             names = [f"{name}[{entry.name}]" if entry.name else name for entry in entries]
             return [
-                FileSample(shown, partial(self._read, entry.path, entry.reader, shown))
+                FileSample(shown, path, partial(self._read, entry.path, entry.reader, shown))
                 for shown, entry in zip(names, entries, strict=True)
             ]
         if self.reads in ("skeleton", "rgb_pose"):
-            return [FileSample(name, partial(self._skeletons_of_video, path))]
+            return [FileSample(name, path, partial(self._skeletons_of_video, path))]
         if self.reads == "audio" and not (self.frame_times and has_video_extension(path.name)):
-            return [FileSample(name, partial(self._read, str(path), SoundFile(), name))]
-        return [FileSample(name, partial(self._video, path))]
+            return [FileSample(name, path, partial(self._read, str(path), SoundFile(), name))]
+        return [FileSample(name, path, partial(self._video, path))]
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
@@ -197,6 +203,18 @@ _FILES = {
 }
 
 
+_KEY = "0"
+
+
+def without_key(message: str, name: str) -> str:
+    """A message of the pipeline, which calls a sample by its key as well, with the name alone: a file has no key.
+
+    >>> without_key("sample 0 (a.npy): has 5 keypoints", "a.npy")
+    'a.npy: has 5 keypoints'
+    """
+    return message.replace(f"sample {_KEY} ({name})", name)
+
+
 def _raise(error: Exception) -> OpenedSample:
     raise error
 
@@ -204,7 +222,7 @@ def _raise(error: Exception) -> OpenedSample:
 def _record(name: str, info: MediaInfo, skeleton: SkeletonInfo | None = None) -> SampleRecord:
     kind = next(kind for kind, media in KINDS.items() if isinstance(info, media))
     people = {} if skeleton is None else {"skeleton": skeleton}
-    return SampleRecord.model_validate({"key": "0", "id": name, "split": "none", "kind": kind, kind: info} | people)
+    return SampleRecord.model_validate({"key": _KEY, "id": name, "split": "none", "kind": kind, kind: info} | people)
 
 
 def _opened(name: str, contents: Contents, nobody: str) -> OpenedSample:

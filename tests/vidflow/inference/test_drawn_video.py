@@ -7,7 +7,7 @@ import pytest
 
 from vidflow.demo import encode_clip
 from vidflow.errors import DataError, StorageError
-from vidflow.inference.drawn_video import Figures, draw_video
+from vidflow.inference.drawn_video import MAX_SIDE, Figures, draw_video
 from vidflow.media.decode import decode_frames
 from vidflow.media.probe import probe_video
 from vidflow.schema import VideoInfo
@@ -98,6 +98,12 @@ def test_a_place_that_cannot_be_written_is_named(grey, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/out\.mp4: cannot be written"):
         draw_video(tmp_path / "file/out.mp4", [], video=grey)
+
+
+def test_a_picture_larger_than_can_be_encoded_is_refused(tmp_path):
+    figures = Figures(keypoints=walking(4), scores=None, limbs=(), size=(MAX_SIDE + 1, 2))
+    with pytest.raises(DataError, match=rf"out\.mp4: .* {MAX_SIDE + 1} x 2 pixels, and at most {MAX_SIDE} a side"):
+        draw_video(tmp_path / "out.mp4", [], figures=figures)
 
 
 def test_nothing_to_draw_on_is_refused(tmp_path):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidflow.errors import DataError
+from vidflow.errors import ConfigError, DataError
 from vidflow.inference.samples import FileReading, OpenedSample
 from vidflow.members import skeleton_arrays
 from vidflow.shards.pose.extracting import PoseOptions
+from vidflow.shards.sources.unpacked_arrays import info_json
 
 SKELETONS = FileReading(reads="skeleton")
 
@@ -113,6 +114,48 @@ def test_a_file_without_samples_is_refused(tmp_path, content):
         path.write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=rf"{path.name}: holds no samples"):
         opened(path)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.keypoint_score.npy"])
+@pytest.mark.parametrize("content", ["zip", b"\x93NUMPY\x01\x00\x05\x00{'a':"])
+def test_a_file_that_is_no_array_under_its_name_is_refused(tmp_path, name, content):
+    np.save(tmp_path / "a.keypoint.npy", np.ones((1, 3, 17, 2)))
+    with (tmp_path / name).open("wb") as file:
+        if content == "zip":
+            np.savez(file, keypoint=np.ones((1, 3, 17, 2)))
+        else:
+            file.write(content)
+    with pytest.raises(DataError, match=rf"{name}: no readable \.npy array \(.*; save it again"):
+        opened(tmp_path / name.replace("_score", ""))
+
+
+@pytest.mark.parametrize("reads", ["clip", "skeleton", "audio"])
+def test_an_empty_path_is_not_the_working_folder(reads):
+    with pytest.raises(ConfigError, match=r"path 2 of 2 is empty; name a file, or \. for this folder"):
+        FileReading(reads=reads).samples_of(["a", ""])
+
+
+@pytest.mark.parametrize("name", ["gone.abc", "gone", "gone.npy", "gone.npz"])
+def test_a_skeleton_file_that_does_not_exist_is_called_so(tmp_path, name):
+    with pytest.raises(DataError, match=rf"{name}: no such file$"):
+        opened(tmp_path / name)
+
+
+def test_a_file_of_another_format_is_told_all_that_are_read(tmp_path):
+    (tmp_path / "a.abc").write_text("")
+    listed = r"\.skeleton, \.txt, \.json, \.npz, \.npy, \.pkl, \.pickle"
+    with pytest.raises(DataError, match=rf"no skeletons are read from \.abc files, but from {listed}$"):
+        opened(tmp_path / "a.abc")
+
+
+def test_an_unpacked_sample_may_be_called_like_an_array(tmp_path):
+    array, folder = tmp_path / "walk.keypoint.npy", tmp_path / "walk.npy"
+    folder.mkdir()
+    np.save(array, np.ones((1, 3, 17, 2), np.float32))
+    info = opened(array).record.skeleton
+    array.rename(folder / "keypoint.npy")
+    (folder / "info.json").write_bytes(info_json(info, "skeleton"))
+    assert opened(folder).record.skeleton == info
 
 
 def test_messages_name_the_file(tmp_path):

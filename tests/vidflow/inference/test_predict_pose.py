@@ -151,6 +151,36 @@ def test_drawing_never_replaces_what_is_predicted(skeletons, trained, tmp_path, 
     assert clip.read_bytes() == before
 
 
+@pytest.mark.parametrize(("given", "out"), [("seen/a.npz", "seen"), (".", "."), ("seen/one", "seen/one")])
+def test_a_folder_of_what_is_predicted_is_not_drawn_into(skeletons, tmp_path, capsys, given, out):
+    """There, files of other kinds may have the names of the drawings."""
+    (tmp_path / "seen/one").mkdir(parents=True)
+    np.savez(tmp_path / "seen/a.npz", keypoint=annotation(13)["keypoint"])
+    np.save(tmp_path / "seen/one/keypoint.npy", annotation(13)["keypoint"])
+    (tmp_path / "seen/one/info.json").write_text("{}")
+    films = [tmp_path / "a.mp4", tmp_path / "seen/a.mp4"]
+    for film in films:
+        film.write_text("a film")
+    assert command(tmp_path / given, "--run", skeletons.run, "--draw", tmp_path / out) == 2
+    assert "holds what is predicted" in capsys.readouterr().err
+    assert [film.read_text() for film in films] == ["a film"] * 2
+
+
+def test_a_folder_of_drawings_may_be_drawn_into_again(skeletons, tmp_path):
+    np.savez(tmp_path / "a.npz", keypoint=annotation(13)["keypoint"])
+    for _ in range(2):
+        assert command(tmp_path / "a.npz", "--run", skeletons.run, "--draw", tmp_path / "drawn") == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["a.mp4"]
+
+
+def test_a_sample_that_cannot_be_drawn_stops_no_other(skeletons, tmp_path, capsys):
+    for name, side in (("a", 10**6), ("b", HEIGHT)):
+        np.savez(tmp_path / f"{name}.npz", keypoint=annotation(13)["keypoint"], size=np.array([side, side]))
+    assert command(tmp_path, "--run", skeletons.run, "--draw", tmp_path / "drawn") == 3
+    assert "not drawn: " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["b.mp4"]
+
+
 def test_the_class_of_a_clip_is_written_over_it(trained, tmp_path):
     clip = trained.clips / "val/left/000.mp4"
     assert command(clip, "--run", trained.path, "--draw", tmp_path / "out.mp4") == 0

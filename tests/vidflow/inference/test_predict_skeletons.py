@@ -112,7 +112,7 @@ def test_bad_files_are_reported_in_their_places_and_stop_no_other(skeletons, pre
     files |= {
         "st_gcn.npy": r"save array\[None\]",
         "gone.npz": "(?i)no such file",
-        "a.mid": "no skeletons are read from",
+        "a.mid": "no such file",
     }
     np.savez(tmp_path / "good.npz", keypoint=entry["keypoint"])
     good = tmp_path / "good.npz"
@@ -120,7 +120,7 @@ def test_bad_files_are_reported_in_their_places_and_stop_no_other(skeletons, pre
     assert scores_of(predictions[0]) == pytest.approx(scores_of(predictions[-1]), abs=1e-6)
     for (name, message), prediction in zip(files.items(), predictions[1:-1], strict=True):
         assert prediction.error is not None, name
-        assert str(tmp_path / name) in prediction.error
+        assert prediction.error.startswith(str(tmp_path / name))
         with pytest.raises(AssertionError, match=message):
             raise AssertionError(prediction.error)
 
