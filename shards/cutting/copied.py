@@ -49,7 +49,6 @@ def copy_window(source: Path, window: Window, out: Path, suffix: str) -> CutVide
             raise DecodeError(f"{source}: its time stamps are made up (AVI with B-frames); cut it without --copy")
         origin, unit = first.pts, stream.time_base
         start = origin + int((window.start + TOLERANCE_SECONDS) / unit)
-        file.seek(start, stream=stream)
         key = _copy_packets(file, stream, source, out, suffix, start=start, end=origin + int(window.end / unit))
     try:
         info = probe_video(out)
@@ -60,6 +59,32 @@ def copy_window(source: Path, window: Window, out: Path, suffix: str) -> CutVide
     if start_seconds + info.duration <= window.start:
         raise DecodeError(f"{source}: has no frame in [{window.start:g}, {window.end:g}) s; it ends before that")
     return CutVideo(info, start_seconds)
+
+
+def _from_key_frame(
+    file: av.container.InputContainer, stream: av.VideoStream, source: Path, start: int
+) -> Iterator[av.Packet]:
+    """Packets from the last key frame at or before ``start`` on.
+
+    Containers without an index, such as MPEG-TS, are sought by time stamps alone; they are read from their beginning.
+    """
+    file.seek(start, stream=stream)
+    packets = read_packets(file, stream)
+    first = next(packets, None)
+    if first is not None and first.is_keyframe and (first.pts is None or first.pts <= start):
+        return itertools.chain([first], packets)
+    beginning = min(file.start_time or 0, 0)
+    file.seek(beginning)
+    key: int | None = None
+    for packet in read_packets(file, stream):
+        if packet.dts is not None and packet.dts > start:
+            break
+        if packet.is_keyframe and packet.pts is not None and packet.pts <= start:
+            key = packet.pts
+    if key is None:
+        raise DecodeError(f"{source}: has no key frame before the stretch; cut it without --copy")
+    file.seek(beginning)
+    return itertools.dropwhile(lambda packet: not packet.is_keyframe or packet.pts != key, read_packets(file, stream))
 
 
 def _with_decoding_times(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
@@ -93,12 +118,10 @@ def _copy_packets(
         with av.open(out, "w", format=_FORMATS[suffix], options={"fflags": "+bitexact"}) as container:
             # As it is: the name of a mere decoder (libdav1d) would be looked up as that of an encoder otherwise.
             copied = container.add_stream_from_template(stream, opaque=True)
-            for packet in _with_decoding_times(read_packets(file, stream)):
+            for packet in _with_decoding_times(_from_key_frame(file, stream, source, start)):
                 if packet.pts is None or packet.dts is None:
                     raise DecodeError(f"{source}: packets without time stamps; cut it without --copy")
                 if key is None:
-                    if not packet.is_keyframe or packet.pts > start:
-                        raise DecodeError(f"{source}: seeking finds no key frame before {start}; cut it without --copy")
                     key = packet.pts
                 elif packet.is_keyframe and packet.pts >= end:
                     break

@@ -218,6 +218,20 @@ def test_copies_of_other_containers(cut, videos, numbered_video, shown):
     assert shown("y.webm") == list(range(10, 20))
 
 
+def test_copies_of_transport_streams_which_have_no_index(cut, videos, numbered_video, shown, tmp_path):
+    numbered_video(videos / "a.ts", 50, height=64, width=64, rate=10)
+    table = "path,start,end,name\na,0,0.5,x\na,1.3,2.4,y\na,2.4,3.7,z\na,4.5,9,last\na,7,9,late\n"
+    summary = cut(table, "--copy", suffix=".csv")
+    assert [(failure["id"], "it ends before that" in failure["reason"]) for failure in summary["failures"]] == [
+        ("late", True)
+    ]
+    assert shown("x.mkv") == list(range(12))
+    assert shown("y.mkv") == list(range(12, 24))
+    assert shown("z.mkv") == list(range(24, 48))
+    assert shown("last.mkv") == list(range(36, 50))
+    assert [row["start"] for row in listed(tmp_path)] == ["0.0", "1.2", "2.4", "3.6"]
+
+
 def test_a_copy_is_refused_where_time_stamps_are_made_up(cut, videos, numbered_video):
     """AVI has the order of packets alone; copied as it is, a clip would have wrong times."""
     numbered_video(videos / "a.avi", 50, height=64, width=64, rate=10, codec="mpeg4", options={"bf": 2})
