@@ -4,7 +4,6 @@ Shapes: see ``vidflow.models.skeleton_recognizer``.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -45,8 +44,6 @@ class GraphConfig(SkeletonRecognizerConfig):
 class GraphRecognizer(SkeletonRecognizer):
     """``GraphBackbone`` with a family's units over keypoints (``graph``) and frames (``temporal``)."""
 
-    by_person: ClassVar[bool] = True
-    """Whether the first BatchNorm has statistics for each person."""
     foreign_keys = (
         (r"backbone\.data_bn\.(\w+)", r"backbone.data_norm.bn.\1"),
         (_BLOCK + r"\.gcn1?\.A", r"backbone.blocks.\1.graph.adjacency"),

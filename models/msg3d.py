@@ -6,6 +6,7 @@ Shapes: see ``vidflow.models.skeleton_recognizer``; R frames of a window, S numb
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,6 +77,15 @@ class MSG3D(SkeletonRecognizer):
             num_people=config.num_people,
         )
         super().__init__(config, backbone, backbone.out_channels, num_people=config.num_people)
+
+    @classmethod
+    def told_channels(cls, tensors: Mapping[str, Tensor]) -> int | None:
+        """The first linear layer takes the channels of all numbers of hops."""
+        offset, weight = (tensors.get(f"backbone.stage1.scales.0.{name}") for name in ("offset", "mlp.0.weight"))
+        if offset is None or weight is None or not offset.ndim or weight.ndim < 2:
+            return None
+        scales, channels = offset.shape[0], weight.shape[1]
+        return channels // scales if scales and channels % scales == 0 else None
 
     @classmethod
     def constant(cls, name: str, layout: SkeletonLayout, shape: tuple[int, ...]) -> Tensor | None:

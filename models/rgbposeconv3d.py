@@ -59,6 +59,8 @@ class RGBPoseConv3D(Recognizer):
     """Both networks, the average of each over its clip, dropout, a linear layer of each."""
 
     head_prefixes = ("rgb_head.", "pose_head.")
+    # All connections, to_rgb and to_pose: a file joined from two single streams has none, and one with some is damaged.
+    fresh_prefixes = ("backbone.to_",)
     option_shapes: ClassVar[dict[str, tuple[str, int]]] = {
         "num_classes": ("rgb_head.fc.bias", 0),
         "in_channels": ("backbone.rgb.conv1.weight", 1),

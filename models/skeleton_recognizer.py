@@ -54,6 +54,8 @@ class SkeletonRecognizer(Recognizer):
     """
 
     input_name = "skeletons"
+    by_person: ClassVar[bool] = True
+    """Whether the first BatchNorm has statistics for each person."""
     option_shapes: ClassVar[dict[str, tuple[str, int]]] = {"num_classes": ("head.fc.bias", 0)}
 
     def __init__(
@@ -70,17 +72,53 @@ class SkeletonRecognizer(Recognizer):
         return None
 
     @classmethod
-    def tensor_options(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Options that a file's tensors (by our names) tell: the layout that has as many keypoints, and the same edges
-        where the file holds them."""
+    def told_channels(cls, tensors: Mapping[str, Tensor]) -> int | None:
+        """C, where a file's tensors (by our names) tell it."""
+        name, axis = cls.option_shapes.get("in_channels", ("", 0))
+        return tensors[name].shape[axis] if name in tensors and tensors[name].ndim > axis else None
+
+    @classmethod
+    def tensor_options(cls, tensors: Mapping[str, Tensor], *, layout: str | None = None) -> dict[str, Any]:
+        """Options that a file's tensors (by our names) tell: channels, people, and the layout that has as many
+        keypoints, of several the one whose edges the file holds.
+
+        Args:
+            layout: the layout's name, if it is known.
+
+        Raises:
+            ValueError: no such layout, or several fit.
+        """
+        options: dict[str, Any] = {} if layout is None else {"layout": find_layout(layout).name}
         graphs = {name: tensor for name, tensor in tensors.items() if name.endswith(_GRAPHS)}
         if not graphs:
-            return {}
-        name = min(graphs, key=lambda name: graphs[name].shape[-1])  # not of a window of several frames
-        fitting = [layout for layout in LAYOUTS.values() if layout.num_keypoints == graphs[name].shape[-1]]
-        alike = [layout for layout in fitting if cls._constant_equals(name, graphs[name], layout)]
-        chosen = alike or fitting
-        return {"layout": chosen[0].name} if len(chosen) == 1 else {}
+            return options
+        num_keypoints = min(tensor.shape[-1] for tensor in graphs.values())  # others are of a window of several frames
+        if layout is None:
+            options |= cls._told_layout(graphs, num_keypoints)
+        if channels := cls.told_channels(tensors):
+            options["in_channels"] = channels
+        norm, size = tensors.get("backbone.data_norm.bn.weight"), num_keypoints * (channels or 0)
+        if cls.by_person and norm is not None and size and norm.numel() % size == 0:
+            options["num_people"] = norm.numel() // size
+        return options
+
+    @classmethod
+    def _told_layout(cls, graphs: Mapping[str, Tensor], num_keypoints: int) -> dict[str, str]:
+        fitting = [layout for layout in LAYOUTS.values() if layout.num_keypoints == num_keypoints]
+        if len(fitting) > 1:
+            alike = [
+                layout
+                for layout in fitting
+                if any(cls._constant_equals(name, tensor, layout) for name, tensor in graphs.items())
+            ]
+            if len(alike) != 1:
+                names = " or ".join(layout.name for layout in fitting)
+                raise ValueError(
+                    f"its {num_keypoints} keypoints could be those of {names}, and no matrix in it tells which; "
+                    "give --layout NAME"
+                )
+            fitting = alike
+        return {"layout": fitting[0].name} if fitting else {}
 
     @classmethod
     def _constant_equals(cls, name: str, tensor: Tensor, layout: SkeletonLayout) -> bool | None:

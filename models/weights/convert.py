@@ -44,8 +44,15 @@ class ConvertReport:
         return asdict(self)
 
 
-def told_options(entry: Entry, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Options of a variant that a file's tensors tell, most of them by their shapes."""
+def told_options(entry: Entry, checkpoint: Checkpoint, *, layout: str | None = None) -> dict[str, Any]:
+    """Options of a variant that a file's tensors tell, most of them by their shapes.
+
+    Args:
+        layout: the name of a skeleton layout, if it is known.
+
+    Raises:
+        ConfigError: the tensors leave an option open that must be known, or there is no such layout.
+    """
     shapes: dict[str, tuple[str, int]] = getattr(entry.model, "option_shapes", {})
     own = {parameter for parameter, _ in shapes.values()}
     names = translate(list(checkpoint.tensors), own, getattr(entry.model, "foreign_keys", ()))
@@ -57,14 +64,17 @@ def told_options(entry: Entry, checkpoint: Checkpoint) -> dict[str, Any]:
         if option in known and parameter in found and found[parameter].ndim > axis
     }
     if told := getattr(entry.model, "tensor_options", None):
-        options |= told({target: checkpoint.tensors[name] for name, target in names.items()})
+        try:
+            options |= told({target: checkpoint.tensors[name] for name, target in names.items()}, layout=layout)
+        except ValueError as error:
+            raise ConfigError(f"{checkpoint.path}: {error}") from error
     return options
 
 
-def build_for(name: str, checkpoint: Checkpoint) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of a name, without memory, with the options that a file tells."""
+def build_for(name: str, checkpoint: Checkpoint, *, layout: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """The model of a name, without memory, with the options that a file tells; as ``told_options``."""
     entry = MODELS[name]
-    options = told_options(entry, checkpoint)
+    options = told_options(entry, checkpoint, layout=layout)
     with torch.device("meta"):
         return build_model(name, **({"num_classes": entry.config.num_classes} | options)), options
 
@@ -100,8 +110,11 @@ def _has_its_names(name: str, checkpoint: Checkpoint) -> bool:
     return not _problems(model, checkpoint, replace(report, mismatched=()))
 
 
-def recognise(checkpoint: Checkpoint) -> list[str]:
+def recognise(checkpoint: Checkpoint, *, layout: str | None = None) -> list[str]:
     """The models that a file fits: one for a whole model, perhaps several for a backbone alone.
+
+    Args:
+        layout: as for ``told_options``.
 
     Raises:
         ConfigError: none fits, or the file does not tell which of several.
@@ -114,7 +127,7 @@ def recognise(checkpoint: Checkpoint) -> list[str]:
     for name in MODELS:
         if not _has_its_names(name, checkpoint):
             continue
-        model, _ = build_for(name, checkpoint)
+        model, _ = build_for(name, checkpoint, layout=layout)
         tensors, report = match(model, checkpoint)
         if not _problems(model, checkpoint, report):
             if all(id(tensor) in stored for tensor in tensors.values()) and not fresh_parts(model, report):
@@ -178,6 +191,7 @@ def convert(
     *,
     model: str | None = None,
     deploy: bool = False,
+    layout: str | None = None,
     on_bytes: OnBytes | None = None,
 ) -> ConvertReport:
     """Write a file's tensors as safetensors with our names; the file appears whole or not at all.
@@ -189,10 +203,11 @@ def convert(
         source: path or ``http(s)://`` address, as for ``load_weights``.
         model: name of the model; by default the one that fits.
         deploy: join the branches of training (``vidflow.models.reparameterize``); the file is the deployed model's.
+        layout: name of the skeleton layout, for a file that fits several.
 
     Raises:
         WeightsError: the file cannot be read, or is none of the model's.
-        ConfigError: no such model, or none fits.
+        ConfigError: no such model or layout, none fits, or a layout for a model that takes no skeletons.
         StorageError: the output cannot be written.
     """
     path = fetch(source, on_bytes=on_bytes)
@@ -201,8 +216,10 @@ def convert(
     if out.exists() and out.samefile(path):
         raise ConfigError(f"{out}: is the input; give another name")
     checkpoint = read_checkpoint(path)
-    candidates = [model] if model else recognise(checkpoint)
-    built, options = build_for(candidates[0], checkpoint)
+    candidates = [model] if model else recognise(checkpoint, layout=layout)
+    built, options = build_for(candidates[0], checkpoint, layout=layout)
+    if layout is not None and "layout" not in options:
+        raise ConfigError(f"{path}: {candidates[0]} takes no skeletons; leave out --layout {layout}")
     fitting, report = match(built, checkpoint)
     if problems := _problems(built, checkpoint, report):
         more = f" and {len(problems) - 6} more" if len(problems) > 6 else ""

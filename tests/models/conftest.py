@@ -105,6 +105,21 @@ class Reference:
 
 
 @pytest.fixture
+def with_full_graph() -> Callable[[nn.Module], nn.Module]:
+    """Sets a model's graph convolutions to work fully: those of 2s-AGCN and CTR-GCN start at 1e-6 of what they compute,
+    and without the part of it that the sample decides, so that tests would not see either."""
+
+    def fill(model: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name.endswith(("graph.alpha", "graph.bn.weight")):
+                    parameter.fill_(1)
+        return model
+
+    return fill
+
+
+@pytest.fixture
 def load_reference() -> Callable[[Path], Reference]:
     return Reference
 

@@ -153,20 +153,33 @@ class Choosing(nn.Module):
         return batch.clips.mean(dim=(3, 4, 5)) if batch.clips.sum() > 0 else batch.clips.amax(dim=(3, 4, 5))
 
 
-@pytest.mark.slow
+# Graph networks of skeletons (2 people, 8 frames), and one of sound.
+OTHER_VIEWS = dict.fromkeys(("stgcn-tiny", "stgcnpp-tiny", "agcn-tiny", "ctrgcn-tiny", "msg3d-tiny"), (2, 8, 17, 3))
+OTHER_VIEWS["audio-tiny"] = (1, 64, 80)
+QUICK_OTHERS = (("stgcn-tiny", "torch"), ("agcn-tiny", "torch"), ("ctrgcn-tiny", "torch"), ("audio-tiny", "torch"))
+
+
 @pytest.mark.parametrize(
-    ("name", "view"),
-    [("stgcn-tiny", (2, 8, 17, 3)), ("ctrgcn-tiny", (2, 8, 17, 3)), ("audio-tiny", (1, 64, 80))],
+    ("name", "to"),
+    [
+        pytest.param(name, to, marks=pytest.mark.slow if (name, to) in QUICK_OTHERS else pytest.mark.long)
+        for name in OTHER_VIEWS
+        for to in ("torch", "onnx")
+    ],
 )
-def test_networks_of_other_inputs_are_exported(name, view, tmp_path):
+def test_networks_of_other_inputs_are_exported(name, to, with_full_graph, tmp_path):
+    if to == "onnx":
+        pytest.importorskip("onnxscript", reason="needs vidflow[onnx]")
+        pytest.importorskip("onnxruntime", reason="needs vidflow[onnx]")
     torch.manual_seed(0)
-    model = stirred(build_model(name, num_classes=3))
-    shapes = model.input_shapes(view)
-    export_model(model, tmp_path / "a.pt2", to="torch", shapes=shapes, about={})
+    model = with_full_graph(stirred(build_model(name, num_classes=3)))
+    shapes = model.input_shapes(OTHER_VIEWS[name])
+    out = tmp_path / f"a.{'pt2' if to == 'torch' else 'onnx'}"
+    export_model(model, out, to=to, shapes=shapes, about={})
     inputs = {key: torch.randn(3, 1, *shape) for key, shape in shapes.items()}
     with torch.no_grad():
         expected = model.logits(*inputs.values())
-    torch.testing.assert_close(open_exported(tmp_path / "a.pt2")(inputs), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(open_exported(out)(inputs), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

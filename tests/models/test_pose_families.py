@@ -11,11 +11,12 @@ import torch
 
 from vidflow.batch import Batch
 from vidflow.config.loading import load_config
-from vidflow.errors import ConfigError
+from vidflow.errors import ConfigError, WeightsError
 from vidflow.models import build_model
 from vidflow.models.backbones.rgb_pose import RGBPoseConfig
 from vidflow.models.export import export_model, open_exported
 from vidflow.models.flops import count_macs
+from vidflow.models.weights import load_weights
 from vidflow.models.weights.convert import convert
 
 HERE = Path(__file__).parents[1] / "data" / "parity"
@@ -257,6 +258,38 @@ def test_files_tell_which_model_they_are_of(config, name, load_reference, tmp_pa
     assert report.model == name
     assert report.options["num_classes"] == (51 if "hmdb51" in config else 60)
     assert report.left_out == ()
+
+
+def joined_streams(*connections):
+    """A model, and its tensors without those of connections other than the named ones."""
+    torch.manual_seed(0)
+    model = build_model("rgbposeconv3d-tiny", num_classes=3)
+    state = model.state_dict()
+    return model, {key: state[key] for key in state if ".to_" not in key or key.startswith(connections)}
+
+
+def test_training_starts_from_two_joined_streams_with_fresh_connections(tmp_path):
+    whole, state = joined_streams()
+    torch.save({"state_dict": state}, tmp_path / "init.pth")
+    torch.manual_seed(1)
+    model = build_model("rgbposeconv3d-tiny", num_classes=3)
+    fresh = {key: value.clone() for key, value in model.state_dict().items() if ".to_" in key}
+    report = load_weights(model, tmp_path / "init.pth", mode="finetune")
+    # A convolution each, and four tensors of BatchNorm towards the heatmaps.
+    assert len(report.missing) == 12
+    assert set(report.replaced) == set(fresh)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, fresh.get(key, whole.state_dict()[key]), rtol=0, atol=0)
+    with pytest.raises(WeightsError, match=r"12 missing: backbone\.to_rgb\.0\.weight"):
+        load_weights(model, tmp_path / "init.pth", mode="strict")
+
+
+@pytest.mark.parametrize("connections", ["backbone.to_rgb.0.", "backbone.to_rgb.", "backbone.to_pose."])
+def test_a_file_with_only_some_connections_is_refused(connections, tmp_path):
+    model, state = joined_streams(connections)
+    torch.save({"state_dict": state}, tmp_path / "part.pth")
+    with pytest.raises(WeightsError, match=r"\d missing: backbone\.to_"):
+        load_weights(model, tmp_path / "part.pth", mode="finetune")
 
 
 @pytest.mark.parametrize(

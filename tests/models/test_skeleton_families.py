@@ -60,8 +60,8 @@ def test_steps_lower_the_loss_and_reach_every_parameter(model):
 
 
 @torch.inference_mode()
-def test_samples_and_views_do_not_see_each_other(model):
-    model.eval()
+def test_samples_and_views_do_not_see_each_other(model, with_full_graph):
+    with_full_graph(model).eval()
     values = skeletons(2, views=2)
     whole = model(batch_of(values))
     assert list(whole.shape) == [2, 2, 3]
@@ -78,9 +78,9 @@ def test_views_are_averaged_as_probabilities(model):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_order_of_keypoints_does_not_matter_where_the_edges_follow(name):
+def test_the_order_of_keypoints_does_not_matter_where_the_edges_follow(name, with_full_graph):
     torch.manual_seed(0)
-    model = build(name).eval()
+    model = with_full_graph(build(name)).eval()
     order = [3, 1, 4, 0, 2]  # new place -> old place
     edges = [[order.index(i), order.index(j)] for i, j in STAR["edges"]]
     other = build(name, layout=STAR | {"edges": edges, "center": order.index(0)}).eval()
@@ -120,8 +120,8 @@ class Scores(nn.Module):
 
 
 @torch.no_grad()
-def test_an_exported_model_gives_the_same_scores_for_any_number_of_samples(model):
-    scores = Scores(model.eval())
+def test_an_exported_model_gives_the_same_scores_for_any_number_of_samples(model, with_full_graph):
+    scores = Scores(with_full_graph(model).eval())
     dynamic = {"values": {0: torch.export.Dim("samples", min=1, max=64)}}
     exported = torch.export.export(scores, (skeletons(2),), dynamic_shapes=dynamic).module()
     for values in (skeletons(2), skeletons(3, seed=1)):

@@ -5,13 +5,14 @@
 
 import json
 import os
-from collections import OrderedDict
+import re
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
 
-from vidflow.config.loading import load_config
+from vidflow.config.loading import load_config, shipped_folder
 from vidflow.errors import ConfigError, WeightsError
 from vidflow.models import build_model
 from vidflow.models.layers.graph_adjacency import edge_adjacency, hop_adjacency
@@ -35,6 +36,11 @@ CASES = {
     "msg3d-keypoint-2d": ("msg3d", 60, {}),
     "msg3d-keypoint-3d": ("msg3d", 60, NTU),
 }
+GRAPH_CONFIGS = sorted(
+    path.stem
+    for path in (shipped_folder() / "skeleton").glob("*.toml")
+    if path.stem.startswith(("stgcn", "2s-agcn", "ctrgcn", "msg3d"))
+)
 PRESENT = [name for name in CASES if (FOLDER / f"{name}.json.gz").is_file()]
 # Exact parameter counts of MMAction2 1.2.0's models, by our model, classes and layout.
 COUNTS = {
@@ -135,12 +141,25 @@ def test_a_file_of_an_unknown_number_of_keypoints_fits_no_model(tmp_path):
         convert(tmp_path / "file.pth", tmp_path / "file.safetensors")
 
 
-@pytest.mark.parametrize("stream", ["joint", "bone", "joint-motion", "bone-motion"])
-@pytest.mark.parametrize("dims", ["2d", "3d"])
-def test_a_stream_is_the_feature_of_all_its_pipelines(stream, dims):
-    config = load_config(f"stgcnpp_8xb16-{stream}-u100-80e_ntu60-xsub-keypoint-{dims}")
+def test_the_graph_configs_are_those_of_graph_models():
+    models = {name: load_config(name).model.name for name in GRAPH_CONFIGS}
+    assert Counter(models.values()) == {"stgcn": 16, "stgcnpp": 12, "agcn": 8, "ctrgcn": 2, "msg3d": 2}
+    assert [name for name, model in models.items() if not name.removeprefix("2s-").startswith(model)] == []
+
+
+@pytest.mark.parametrize("name", GRAPH_CONFIGS)
+def test_a_stream_is_the_feature_of_all_its_pipelines(name):
+    config = load_config(name)
+    stream = re.search(r"-(joint-motion|bone-motion|joint|bone)\b", name)[1].replace("-", "_")
     for pipeline in (config.data.train, config.data.val, config.data.test_pipeline):
-        assert pipeline.features == (stream.replace("-", "_"),)
+        assert pipeline.features == (stream,)
+        assert pipeline.layout == config.model.options["layout"]
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPH_CONFIGS if "msraction3d" not in name])
+def test_a_published_config_has_the_published_pipelines_and_schedule(name):
+    config, dims = load_config(name), name[-2:]
+    for pipeline in (config.data.train, config.data.val, config.data.test_pipeline):
         assert pipeline.sampling.length == 100
         assert pipeline.layout == config.model.options["layout"] == {"2d": "coco", "3d": "nturgb+d"}[dims]
         assert pipeline.normalize.kind == {"2d": "screen", "3d": "body"}[dims]

@@ -80,6 +80,16 @@ def test_a_config_becomes_an_onnx_file(weights, tmp_path):
     assert open_exported(out)({"clips": torch.randn(2, 2, 3, 2, 32, 32)}).shape == (2, 2, 6)
 
 
+def test_a_config_of_skeletons_is_exported_in_the_shape_of_its_test(tmp_path):
+    out, other = tmp_path / "model.pt2", tmp_path / "other.pt2"
+    tiny = ("stgcn_8xb16-joint-u100-80e_ntu60-xsub-keypoint-2d", "--set", "model.name=stgcn-tiny", "--untrained")
+    report = json.loads(run(*tiny, "--out", out, "--json").stdout)
+    assert report["inputs"] == {"skeletons": ["samples", "views", 2, 100, 17, 3]}
+    report = json.loads(run(*tiny, "--shape", "1x8x17x3", "--out", other, "--json").stdout)
+    assert report["inputs"] == {"skeletons": ["samples", "views", 1, 8, 17, 3]}
+    assert open_exported(other)({"skeletons": torch.randn(2, 3, 1, 8, 17, 3)}).shape == (2, 3, 60)
+
+
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [

@@ -20,6 +20,10 @@ def convert(
     deploy: Annotated[
         bool, typer.Option("--deploy", help="Join the branches of training into single convolutions (MobileOne).")
     ] = False,
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", help="Skeleton layout, such as kinect20, where the file's keypoints fit several."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON document.")] = False,
 ) -> None:
     """Turn a file of weights into safetensors with vidflow's names, without running what a pickle holds."""
@@ -34,6 +38,7 @@ def convert(
             out,
             model=model,
             deploy=deploy,
+            layout=layout,
             on_bytes=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
         )
     if json:

@@ -140,3 +140,81 @@ def test_the_command_prints_one_json_document(mmaction2_file, tmp_path, capsys):
     cli.convert(str(mmaction2_file), tmp_path / "out.safetensors", json=True)
     values = json.loads(capsys.readouterr().out)
     assert (values["model"], values["options"]["num_classes"]) == ("tsm-tiny", 7)
+
+
+SKELETONS = ("stgcn-tiny", "stgcnpp-tiny", "agcn-tiny", "ctrgcn-tiny", "msg3d-tiny")
+
+
+def skeleton_file(folder, name, **options):
+    """The file of a skeleton model whose parameters are no longer those that it starts with, and the model."""
+    torch.manual_seed(0)
+    model = build_model(name, num_classes=3, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    torch.save(model.state_dict(), folder / "in.pth")
+    return folder / "in.pth", model
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_people_and_coordinates_are_read_from_the_file(name, tmp_path):
+    people = [] if name.startswith("stgcn") else [1, 3]  # ST-GCN takes any number
+    for options in ({"in_channels": 2}, *({"num_people": number, "in_channels": 4} for number in people)):
+        path, model = skeleton_file(tmp_path, name, **options)
+        report = convert(path, tmp_path / "out.safetensors", model=name)
+        defaults = {"num_people": 2} if people else {}
+        assert report.options.items() >= ({"num_classes": 3, "layout": "coco"} | defaults | options).items()
+        assert report.num_tensors == len(model.state_dict())
+
+
+def test_a_model_of_one_person_is_recognised(tmp_path):
+    path, _ = skeleton_file(tmp_path, "msg3d-tiny", num_people=1, in_channels=2)
+    report = convert(path, tmp_path / "out.safetensors")
+    assert (report.model, report.options["num_people"], report.options["in_channels"]) == ("msg3d-tiny", 1, 2)
+    load_weights(build_model(report.model, **report.options), tmp_path / "out.safetensors", mode="strict")
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_a_file_that_fits_two_layouts_asks_for_one(name, tmp_path):
+    path, _ = skeleton_file(tmp_path, name, layout="msr20")
+    with pytest.raises(ConfigError, match=r"in\.pth: its 20 keypoints could be those of kinect20 or msr20.*--layout"):
+        convert(path, tmp_path / "out.safetensors", model=name)
+    for layout in ("msr20", "kinect20"):
+        report = convert(path, tmp_path / "out.safetensors", model=name, layout=layout)
+        assert (report.model, report.options["layout"]) == (name, layout)
+
+
+def test_a_file_that_fits_two_layouts_is_recognised_with_one(tmp_path):
+    path, _ = skeleton_file(tmp_path, "stgcn-tiny", layout="msr20")
+    with pytest.raises(ConfigError, match="could be those of kinect20 or msr20"):
+        convert(path, tmp_path / "out.safetensors")
+    report = convert(path, tmp_path / "out.safetensors", layout="msr20")
+    assert (report.model, report.options["layout"]) == ("stgcn-tiny", "msr20")
+    load_weights(build_model(report.model, **report.options), tmp_path / "out.safetensors", mode="strict")
+
+
+def test_a_constant_in_the_file_tells_its_layout(tmp_path):
+    path, model = skeleton_file(tmp_path, "stgcn-tiny", layout="msr20")
+    constant = {"backbone.blocks.0.graph.adjacency": model.backbone.blocks[0].graph.adjacency}
+    torch.save(model.state_dict() | constant, path)
+    assert convert(path, tmp_path / "out.safetensors", model="stgcn-tiny").options["layout"] == "msr20"
+    with pytest.raises(WeightsError, match=r"the model has no backbone\.blocks\.0\.graph\.adjacency"):
+        convert(path, tmp_path / "out.safetensors", model="stgcn-tiny", layout="kinect20")
+
+
+def test_a_layout_that_does_not_fit_is_refused(mmaction2_file, tmp_path):
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(ConfigError, match=r"in\.pth: tsm-tiny takes no skeletons; leave out --layout kinect20"):
+        convert(mmaction2_file, out, model="tsm-tiny", layout="kinect20")
+    path, _ = skeleton_file(tmp_path, "stgcn-tiny")
+    with pytest.raises(ConfigError, match=r"in\.pth: no skeleton layout 'kinect2'; did you mean 'kinect20'\?"):
+        convert(path, out, model="stgcn-tiny", layout="kinect2")
+    with pytest.raises(WeightsError, match=r"is no stgcn-tiny: .*importance is \[3, 17, 17\] in the file"):
+        convert(path, out, model="stgcn-tiny", layout="msr20")
+    assert not out.exists()
+
+
+def test_the_command_takes_a_layout(tmp_path, capsys):
+    path, _ = skeleton_file(tmp_path, "stgcn-tiny", layout="msr20")
+    cli.convert(str(path), tmp_path / "out.safetensors", model="stgcn-tiny", layout="msr20")
+    assert "layout msr20" in capsys.readouterr().out

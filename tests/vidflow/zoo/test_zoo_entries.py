@@ -35,6 +35,11 @@ def test_the_table_holds_every_task_once():
     assert len({entry.config for entry in ENTRIES}) == len(ENTRIES) == 184
 
 
+def test_every_published_recognizer_has_a_config_of_its_name():
+    tasks = ("recognition", "skeleton")
+    assert [entry.config for entry in ENTRIES if entry.task in tasks and entry.config not in SHIPPED] == []
+
+
 def test_every_entry_has_a_number_and_a_size():
     for entry in ENTRIES:
         assert entry.params > 0, entry.config
