@@ -6,12 +6,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+
+import numpy as np
 
 from vidflow.shards.files import FileState
 from vidflow.shards.prepare import Task
 from vidflow.shards.sources.items import SourceItem, split_rank
-from vidflow.shards.sources.splitting import shuffle_key
+from vidflow.shards.sources.splitting import check_split_names, shuffle_key
 from vidflow.storage import is_remote, locate
 from vidflow.storage.remote import MissingError, RemoteStorage
 
@@ -29,7 +31,12 @@ def ordinal_key(ordinal: int, count: int) -> str:
 
 
 def order_tasks(items: Sequence[SourceItem], *, seed: int, shuffle: bool) -> list[Task]:
-    """Tasks split after split, shuffled within each, with zero-padded ordinals as keys."""
+    """Tasks split after split, shuffled within each, with zero-padded ordinals as keys.
+
+    Raises:
+        DataError: the names of two splits differ in case alone.
+    """
+    check_split_names((item.split, item.id) for item in items)
     if shuffle:
         ordered = sorted(items, key=lambda item: (split_rank(item.split), shuffle_key(seed, item.id), item.id))
     else:
@@ -64,11 +71,16 @@ def _remote_state(address: str) -> FileState | None:
 def _state(path: str) -> FileState | None:
     try:
         status = os.stat(path)  # noqa: PTH116 -- called for each of perhaps a million paths
+        state = FileState.of(status)
+        # A folder's size says how the file system stores it, not what is in it.
+        return replace(state, size=_num_entries(path)) if stat.S_ISDIR(status.st_mode) else state
     except OSError:
         return None
-    state = FileState.of(status)
-    # A folder's size says how the file system stores it, not what is in it.
-    return replace(state, size=0) if stat.S_ISDIR(status.st_mode) else state
+
+
+def _num_entries(folder: str) -> int:
+    with os.scandir(folder) as entries:
+        return sum(not entry.name.startswith(".") for entry in entries)
 
 
 def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> Iterator[str]:
@@ -80,6 +92,8 @@ def source_lines(tasks: Sequence[Task], states: Sequence[FileState | None]) -> I
         if state and state.version:
             values["version"] = state.version
         values |= _annotations(item)
+        if reading := _reading(item.reader):
+            values["reading"] = reading
         if item.span is not None:
             values["span"] = item.span
         if item.window is not None:
@@ -104,9 +118,35 @@ def _annotations(item: SourceItem) -> dict[str, object]:
     }
 
 
-def _window(item: SourceItem) -> list[object]:
-    """Nothing where the sample is a whole video."""
-    return [] if item.window is None else [asdict(item.window)]
+def _reading(reader: object) -> dict[str, object]:
+    """What a source says of how a sample is read, such as its frames in a folder; nothing where that is the usual."""
+    if not is_dataclass(reader):
+        return {}
+    found: dict[str, object] = {}
+    for field in fields(reader):
+        value = getattr(reader, field.name)
+        if isinstance(value, np.ndarray):
+            found[field.name] = [value.dtype.str, value.shape, _checksum(value)]
+        elif is_dataclass(value):  # a policy, or another reader
+            found |= {f"{field.name}.{name}": inner for name, inner in _reading(value).items()}
+        elif _is_plain(value) and value != field.default:
+            found[field.name] = value
+    return found
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _checksum(array: np.ndarray) -> str:
+    # Objects are refused when they are read, and their bytes are addresses in memory.
+    return hashlib.blake2b(b"" if array.dtype.hasobject else array.tobytes(), digest_size=16).hexdigest()
+
+
+def _ways(item: SourceItem) -> list[object]:
+    """How a sample is read and which stretch of a video it is; nothing for a whole video."""
+    reading = _reading(item.reader)
+    return [*([reading] if reading else []), *([] if item.window is None else [asdict(item.window)])]
 
 
 def listing_hash(tasks: Sequence[Task]) -> str:
@@ -114,22 +154,24 @@ def listing_hash(tasks: Sequence[Task]) -> str:
     digest = hashlib.sha256()
     for task in tasks:
         item = task.item
-        values = [item.id, item.split, item.labels, item.group, item.span, *_annotations(item).values(), *_window(item)]
+        values: list[object] = [item.id, item.split, item.labels, item.group, item.span]
+        values += [*_annotations(item).values(), *_ways(item)]
         digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()
 
 
 def sources_hash(tasks: Sequence[Task], states: Sequence[FileState | None]) -> str:
-    """SHA-256 over ids, splits, labels, groups, annotations and sizes in packing order.
+    """SHA-256 over ids, splits, labels, groups, annotations, sizes and ways of reading in packing order.
 
     Dates are left out: a copy is alike.
     """
     digest = hashlib.sha256()
     for task, state in zip(tasks, states, strict=True):
         item = task.item
-        values = [item.id, item.split, item.labels, item.group, state.size if state else None]
+        values: list[object] = [item.id, item.split, item.labels, item.group, state.size if state else None]
         if item.companion is not None:
             skeletons = _state(item.companion.path)
             values.append(skeletons.size if skeletons else None)
-        digest.update(json.dumps([*values, *_annotations(item).values(), *_window(item)]).encode() + b"\n")
+        values += [*_annotations(item).values(), *_ways(item)]
+        digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()

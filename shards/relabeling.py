@@ -1,6 +1,7 @@
 """Other labels for the samples of a packed data set: classes renamed and merged, or labels from a list."""
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,14 +101,15 @@ def relabeling(
 
     Raises:
         DataError: with file:line, for all lines at fault at once: what does not parse, an id that is not in the data
-            set, an id with two labels, labels that do not fit; or ``classes`` lacks a class that is kept.
+            set or is there twice, an id with two labels, labels that do not fit; or ``classes`` lacks a class that is
+            kept.
     """
     info = dataset.info
     rows = read_rows(file, columns=columns, multi_label=info.multi_label)
     names = info.classes if classes is None else tuple(classes)
     labels, _, _ = resolve_labels(rows, classes=names, num_classes=None, first_label=0)
     ids = dataset.column("id").tolist()
-    listed = _by_id(rows, labels, set(ids))
+    listed = _by_id(rows, labels, Counter(ids))
     index = {name: i for i, name in enumerate(names)}
     table = [index.get(name, -1) for name in info.classes]
 
@@ -128,13 +130,20 @@ def relabeling(
     )
 
 
-def _by_id(rows: Sequence[Row], labels: Sequence[tuple[int, ...]], ids: set[str]) -> dict[str, tuple[int, ...]]:
+def _by_id(
+    rows: Sequence[Row], labels: Sequence[tuple[int, ...]], counts: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     problems = []
     for row, indices in zip(rows, labels, strict=True):
         sample_id = text_of(row.path)
-        if sample_id not in ids:
+        if sample_id not in counts:
             problems.append(f"{row.where}: no sample {sample_id!r}")
+        elif counts[sample_id] > 1:
+            problems.append(
+                f"{row.where}: {counts[sample_id]} samples are called {sample_id!r}; pack them from lists that name "
+                "them from their common folder, given as --src"
+            )
         elif found.setdefault(sample_id, indices) != indices:
             problems.append(f"{row.where}: {sample_id!r} was listed already, with other labels")
     raise_all(problems, "lines that do not fit the data set:")

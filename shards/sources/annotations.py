@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
+from vidflow.shards.sources.class_folders import is_there
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Columns, Row, raise_all, read_rows
@@ -15,6 +16,7 @@ from vidflow.shards.sources.splitting import (
     assign_groups,
     check_groups,
     check_ratio,
+    check_split_names,
     split_by_ratio,
 )
 from vidflow.storage import is_remote, join
@@ -22,12 +24,16 @@ from vidflow.storage import is_remote, join
 # Splits become file names, which webdataset must not take for brace patterns or addresses.
 USUAL_COLUMNS = Columns()
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+SAME_PATH = (
+    "paths are those of two files each, and a sample is known by its path; write them from the folder that the lists "
+    "share, and give it as --src:"
+)
 
 
 def named_file(argument: str) -> tuple[str | None, Path]:
     """``train=list.txt`` or ``list.txt`` as split and file; a file that has an equals sign in its name stays one."""
     split, separator, file = argument.partition("=")
-    if separator and _SPLIT_NAME.fullmatch(split) and not Path(argument).exists():
+    if separator and _SPLIT_NAME.fullmatch(split) and not is_there(argument):
         return split, Path(file)
     return None, Path(argument)
 
@@ -66,7 +72,8 @@ def read_annotations(
 
     Raises:
         DataError: with file:line, for all lines at fault at once: what does not parse, labels that do not fit, missing
-            files, a file that is listed twice with different labels or in two splits.
+            files, a file that is listed twice with different labels or in two splits, two files of one path, two splits
+            that differ in case alone.
     """
     if split is not None:
         check_ratio(split)
@@ -78,13 +85,14 @@ def read_annotations(
         for row in read_rows(file, columns=columns, multi_label=multi_label):
             rows.append(_with_split(row, named, split))
             paths.append(_place(folder, row.path))
+    check_split_names((row.split or "", row.where) for row in rows)
     indices, class_names, warnings = resolve_labels(
         rows, classes=classes, num_classes=num_classes, first_label=first_label
     )
     if not allow_missing:
         pairs = zip(rows, paths, strict=True)
         here = [(row, path) for row, path in pairs if not is_remote(path)]  # a server is asked in packing
-        missing = [f"{row.where}: {text_of(path)}" for row, path in here if not Path(path).exists()]
+        missing = [f"{row.where}: {text_of(path)}" for row, path in here if not is_there(path)]
         raise_all(missing, "files of the list are missing; mend it, or give --allow-missing to go on without them:")
     items, skipped = _items(rows, paths, indices)
     if group_regex is not None:
@@ -141,17 +149,18 @@ def _items(
     items: list[SourceItem] = []
     skipped: Counter[str] = Counter()
     problems: list[str] = []
+    alike: list[str] = []
     seen: dict[str, int] = {}
+    named: dict[str, int] = {}
     for position, (row, path, labels) in enumerate(zip(rows, paths, indices, strict=True)):
         place = os.path.normpath(path)
         assert row.split is not None
         if place not in seen:
             seen[place] = position
-            items.append(
-                SourceItem(
-                    path, text_of(row.path), row.split, labels, None if row.group is None else text_of(row.group)
-                )
-            )
+            name = text_of(row.path)
+            if (other := named.setdefault(name, position)) != position:
+                alike.append(f"{row.where}: {name} is {text_of(path)}, at {rows[other].where} {text_of(paths[other])}")
+            items.append(SourceItem(path, name, row.split, labels, None if row.group is None else text_of(row.group)))
             continue
         first = rows[seen[place]]
         if (first.split, indices[seen[place]], first.group) == (row.split, labels, row.group):
@@ -161,4 +170,5 @@ def _items(
                 f"{row.where}: {text_of(row.path)} was at {first.where} already, with other labels or in another split"
             )
     raise_all(problems, "files are listed twice; leave one line each:")
+    raise_all(alike, SAME_PATH)
     return items, skipped

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from vidflow.errors import ConfigError, DataError
 from vidflow.schema import Layout
 from vidflow.shards.sources.annotations import USUAL_COLUMNS, named_file, read_annotations
-from vidflow.shards.sources.class_folders import read_class_folders, walk_videos
+from vidflow.shards.sources.class_folders import is_folder_at, read_class_folders, walk_videos
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.feature_files import FeatureFile, has_feature_extension
 from vidflow.shards.sources.feature_lists import read_feature_archive, read_segment_features
@@ -157,8 +157,8 @@ def _files(
         used = {"--src", "--split", "--seed", "--classes", "--group-regex"} | own
         _refuse_idle(options, used, f"class folders of {what}")
 
-        def walk(folder: str, skipped: Counter[str]) -> Iterator[str]:
-            return walk_videos(folder, (), skipped, accepts)
+        def walk(folder: str, skipped: Counter[str], above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+            return walk_videos(folder, above, skipped, accepts)
 
         source = read_class_folders(
             _folder(options),
@@ -272,7 +272,7 @@ def _skeleton(options: KindOptions) -> SourceList:
         what = "skeleton files"
         return _files(options, either, _any_name, task="skeleton", own=_SKELETON, what=what, noted=noted)
     folder = _folder(options)
-    if not folder.is_dir():
+    if not is_folder_at(folder):
         raise DataError(f"{folder}: neither a folder nor a .pkl file; .npy files go to --annotations train=FILE")
     if (folder / LABELS_NAME).is_file():
         used = {"--src", "--split-rule", "--split", "--seed", "--classes"} | _SKELETON

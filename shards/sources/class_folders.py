@@ -7,6 +7,7 @@ and counted, and so are hidden files and names that are no video's.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vidflow.errors import DataError
@@ -44,6 +45,16 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something; not where a name is too long for one, or in a folder that may not be entered."""
+    return os.path.exists(path)  # noqa: PTH110 -- pathlib raises there
+
+
+def is_folder_at(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder, or a link to one; see ``is_there``."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def enter_folder(
     folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]
 ) -> tuple[tuple[int, int], ...] | None:
@@ -54,6 +65,18 @@ def enter_folder(
         skipped["link to a folder above it"] += 1
         return None
     return (*ancestors, identity)
+
+
+def folders_above(*folders: str | os.PathLike[str]) -> tuple[tuple[int, int], ...]:
+    """Folders and all that they lie in, by device and inode: where a link from below them would lead back."""
+    found: dict[tuple[int, int], None] = {}
+    for folder in folders:
+        real = Path(os.path.realpath(folder))
+        for path in (real, *real.parents):
+            with suppress(OSError):  # one that may not be looked at cannot be entered by a link either
+                status = path.stat()
+                found[status.st_dev, status.st_ino] = None
+    return tuple(found)
 
 
 def walk_videos(
@@ -89,7 +112,7 @@ def _class_folders(folder: str, skipped: Counter[str]) -> Iterator[os.DirEntry[s
 
 def _split_folders(source: Path, ratio: float | None) -> list[tuple[str, str]]:
     """(split, folder) pairs; with a ratio the one pair ("", source)."""
-    if not source.is_dir():
+    if not is_folder_at(source):
         raise DataError(f"{source}: no such folder")
     names = [
         entry.name for entry in entries_of(os.fspath(source)) if is_folder(entry) and not entry.name.startswith(".")
@@ -140,8 +163,8 @@ def _class_list(found: set[str], classes: Sequence[str] | None, source: object) 
     return tuple(classes)
 
 
-def _walk_class(folder: str, skipped: Counter[str]) -> Iterator[str]:
-    return walk_videos(folder, (), skipped)
+def _walk_class(folder: str, skipped: Counter[str], above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    return walk_videos(folder, above, skipped)
 
 
 def read_class_folders(
@@ -151,7 +174,7 @@ def read_class_folders(
     seed: int = 0,
     group_regex: str | None = None,
     classes: Sequence[str] | None = None,
-    walk: Callable[[str, Counter[str]], Iterator[str]] = _walk_class,
+    walk: Callable[[str, Counter[str], tuple[tuple[int, int], ...]], Iterator[str]] = _walk_class,
 ) -> SourceList:
     """List the videos of class folders.
 
@@ -161,7 +184,8 @@ def read_class_folders(
         seed: decides the split.
         group_regex: clips of one source stay together; see ``assign_groups``.
         classes: class names in the order of their indices; None sorts the folders' names.
-        walk: the samples below a class folder, where they are not video files; counts what it passes over.
+        walk: the samples below a class folder, where they are not video files; counts what it passes over, and gets
+            the folders above (see ``folders_above``), which no link may lead back to.
 
     Raises:
         DataError: no such layout, or a folder that cannot be read.
@@ -171,9 +195,12 @@ def read_class_folders(
     found: list[tuple[str, str, str]] = []  # split, class, path
     names: set[str] = set()
     for split_name, folder in _split_folders(root, split):
+        above = folders_above(root, folder)
         for entry in _class_folders(folder, skipped):
+            if enter_folder(entry.path, above, skipped) is None:
+                continue
             name = class_name(entry.name)
-            paths = list(walk(entry.path, skipped))
+            paths = list(walk(entry.path, skipped, above))
             if entry.path in paths:  # frames lie right in it: the folder of a video, not of a class
                 paths.remove(entry.path)
                 skipped[_NO_CLASS] += 1

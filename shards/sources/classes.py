@@ -12,12 +12,14 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Bytes that are not UTF-8 become surrogate escapes, as in file names.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is no text or UTF-16.
     """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+    if (position := text.find("\0")) >= 0:
+        raise DataError(f"{path}:{text.count(chr(10), 0, position) + 1}: holds NUL bytes; save it as UTF-8 text")
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 

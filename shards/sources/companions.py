@@ -7,11 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from vidflow.errors import ConfigError, DataError
 from vidflow.shards.contents import Contents
+from vidflow.shards.sources.class_folders import is_folder_at, is_there
 from vidflow.shards.sources.items import Companion, SourceItem, SourceList
 from vidflow.shards.sources.skeleton_archives import SkeletonNpz
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy
 from vidflow.shards.sources.skeleton_entries import PICKLES, list_entries
 from vidflow.shards.sources.unpacked_arrays import UnpackedSkeleton
+from vidflow.shards.unpacking import safe_path
 
 _POLICY = SkeletonPolicy(nobody="keep")
 """A video in which nobody was found is still a video."""
@@ -45,9 +47,9 @@ class NotListed:
 def with_skeletons(source: SourceList, place: Path) -> SourceList:
     """The same videos, each with its skeletons; one that has none is rejected when it is packed.
 
-    In a folder those of ``a/b.mp4`` are ``a/b.npz``, or ``a/b.mp4.npz`` where another video differs in its extension
-    alone, or a folder ``a/b.mp4``. In a pickle they are called ``a/b``, or just ``b`` where no other video is; of
-    ``b_rgb``, as NTU RGB+D's videos are named, also ``b``.
+    In a folder those of ``a/b.mp4``, and of ``/a/b.mp4``, are ``a/b.npz``, or ``a/b.mp4.npz`` where another video
+    differs in its extension alone, or a folder ``a/b.mp4`` (see ``safe_path``). In a pickle they are called ``a/b``, or
+    just ``b`` where no other video is; of ``b_rgb``, as NTU RGB+D's videos are named, also ``b``.
 
     Args:
         place: folder of ``.npz`` files of ``vidflow extract pose``, or ``skeletons`` of ``vidflow unpack``; or a pickle
@@ -63,15 +65,16 @@ def with_skeletons(source: SourceList, place: Path) -> SourceList:
         raise ConfigError(f"--skeletons {place}: belong to whole videos, and {source.name} is cut out of longer ones")
     if place.suffix.lower() in PICKLES and place.is_file():
         companion_of = _in_pickle(place, source.items)
-    elif place.is_dir():
+    elif is_folder_at(place):
         companion_of = _in_folder(place, source.items)
     else:
         raise DataError(f"--skeletons {place}: neither a folder nor a pickle ({', '.join(PICKLES)})")
     items = tuple(replace(item, companion=companion_of(item)) for item in source.items)
     found = [item.companion for item in items if item.companion is not None]
-    if not any(Path(one.path).exists() and not isinstance(one.reader, NotListed) for one in found):
+    if not any(is_there(one.path) and not isinstance(one.reader, NotListed) for one in found):
         some = ", ".join(item.id for item in items[:_MAX_LISTED])
-        raise DataError(f"--skeletons {place}: has those of none of the {len(items)} videos, such as {some}")
+        hint = "; list the videos by their paths from --src" if any(item.id.startswith("/") for item in items) else ""
+        raise DataError(f"--skeletons {place}: has those of none of the {len(items)} videos, such as {some}{hint}")
     return replace(source, items=items, options=source.options | {"skeletons": True})
 
 
@@ -83,10 +86,11 @@ def _in_folder(folder: Path, items: Sequence[SourceItem]) -> Callable[[SourceIte
     stems = Counter(map(_stem, items))
 
     def companion_of(item: SourceItem) -> Companion:
-        if (folder / item.id).is_dir():
-            return Companion(str(folder / item.id), SkeletonsOfVideo())
+        unpacked = folder / safe_path(item.id)
+        if is_folder_at(unpacked):
+            return Companion(str(unpacked), SkeletonsOfVideo())
         stem = _stem(item)
-        return Companion(str(folder / f"{stem if stems[stem] == 1 else item.id}.npz"), SkeletonsOfVideo())
+        return Companion(str(folder / safe_path(f"{stem if stems[stem] == 1 else item.id}.npz")), SkeletonsOfVideo())
 
     return companion_of
 

@@ -140,15 +140,26 @@ def open_npz(path: Path) -> Any:
 
 def _of_npz(path: Path, array: str | None) -> np.ndarray:
     with open_npz(path) as file:
-        name = _choose(file.files, array, path)
-        try:
-            return np.asarray(file[name])
-        except ValueError as error:
-            raise DataError(f"{path}: array {name!r} cannot be read ({error})") from error
+        return array_in(file, _choose(file.files, array, path), path)
+
+
+def array_in(file: Any, name: str, path: Path) -> np.ndarray:
+    """An array of an NPZ file.
+
+    Raises:
+        DataError: it is damaged, or no plain array.
+    """
+    try:
+        return np.asarray(file[name])
+    except Exception as error:  # those of zipfile, zlib and NumPy share no base
+        raise DataError(f"{path}: array {name!r} cannot be read ({error or type(error).__name__})") from error
 
 
 def _of_csv(path: Path) -> np.ndarray:
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
     lines = text.splitlines()
     try:
         for cell in lines[0].split(",") if lines else []:
@@ -167,14 +178,15 @@ def _of_csv(path: Path) -> np.ndarray:
 def _of_mat(path: Path, array: str | None) -> np.ndarray:
     try:
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise MissingExtraError(f"{path}: reading .mat files needs SciPy: pip install 'vidflow[mat]'") from error
     try:
         content = loadmat(path)
     except NotImplementedError as error:
         raise DataError(f"{path}: MATLAB 7.3 (HDF5); save it with -v7") from error
-    except (ValueError, TypeError, MatReadError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # those of SciPy and zlib share no base
         raise DataError(f"{path}: no readable .mat file ({error})") from error
     names = [name for name, value in content.items() if not name.startswith("__") and value.dtype.kind in "fiub"]
     return np.asarray(content[_choose(names, array, path)])
@@ -183,7 +195,9 @@ def _of_mat(path: Path, array: str | None) -> np.ndarray:
 def _of_torch(path: Path, array: str | None) -> np.ndarray:
     content = safe_pickle.load_torch(path, error=DataError)
     if isinstance(content, dict):
-        content = content[_choose([str(name) for name in content], array, path)]
+        entries = list(content.items())  # keys may be numbers
+        names = [str(name) for name, _ in entries]
+        content = entries[names.index(_choose(names, array, path))][1]
     if not hasattr(content, "detach"):
         raise DataError(f"{path}: holds {type(content).__name__}, not a tensor")
     tensor: Any = content

@@ -11,7 +11,7 @@ from typing import Any
 from vidflow.errors import ConfigError, DataError
 from vidflow.schema import Segment
 from vidflow.shards.sources.class_folders import walk_videos
-from vidflow.shards.sources.feature_files import FeatureFile, FeatureRow, has_feature_extension, open_npz
+from vidflow.shards.sources.feature_files import FeatureFile, FeatureRow, array_in, has_feature_extension, open_npz
 from vidflow.shards.sources.items import Annotations, SourceItem, SourceList, class_name, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all
@@ -209,11 +209,12 @@ def read_feature_archive(
         feature = array or names["feature"]
         if feature is None or feature not in archive.files or names["label"] is None:
             raise DataError(f"{file}: needs arrays feature and label, it has {', '.join(archive.files)}; see --array")
-        try:
-            shape = archive[feature].shape
-            texts = {role: archive[n].tolist() for role, n in names.items() if n is not None and role != "feature"}
-        except ValueError as error:
-            raise DataError(f"{file}: holds more than plain arrays ({error})") from error
+        shape = array_in(archive, feature, file).shape
+        texts = {
+            role: array_in(archive, n, file).tolist()
+            for role, n in names.items()
+            if n is not None and role != "feature"
+        }
     if bad := [f"{role} has {len(values)}" for role, values in texts.items() if len(values) != shape[0]]:
         raise DataError(f"{file}: {feature} has {shape[0]} rows, but {', '.join(bad)}")
     if ("split" in texts) == (split is not None):

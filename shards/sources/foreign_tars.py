@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
+from vidflow.shards.sources.class_folders import is_there
 from vidflow.shards.sources.items import VIDEO_EXTENSIONS, SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all
@@ -137,12 +138,10 @@ def find_tars(arguments: Sequence[str]) -> list[tuple[str | None, str]]:
     found: list[tuple[str | None, str]] = []
     for argument in arguments:
         split, separator, rest = argument.partition("=")
-        named = bool(separator) and _SPLIT_NAME.fullmatch(split) is not None and not Path(argument).exists()
+        named = bool(separator) and _SPLIT_NAME.fullmatch(split) is not None and not is_there(argument)
         pattern = rest if named else argument
-        if is_remote(pattern) or Path(pattern).exists():
-            paths = [pattern]  # as it is, even where it has brackets in its name
-        else:
-            paths = sorted(glob.glob(pattern), key=os.fsencode)  # noqa: PTH207 -- absolute patterns too
+        is_whole = is_remote(pattern) or is_there(pattern)  # even where it has brackets in its name
+        paths = [pattern] if is_whole else sorted(glob.glob(pattern), key=os.fsencode)  # noqa: PTH207 -- absolute ones
         if not paths:
             raise DataError(f"{argument}: no such file, and no file matches it as a pattern")
         found += [(split if named else None, path) for path in paths]

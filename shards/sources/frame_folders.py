@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
@@ -119,11 +120,13 @@ class FrameFolder:
             raise DataError(f"{what}s begin with number {first}; 0 or 1 is missing")
         start = min(first, 1) + self.offset
         end = max(files) + 1 if self.num_frames is None else start + self.num_frames
-        missing = [number for number in range(start, end) if number not in files]
-        if missing or start >= end:
-            shown = ", ".join(str(number) for number in missing[:_MAX_LISTED])
+        num_missing = max(end - start, 0) - sum(start <= number < end for number in files)
+        if num_missing or start >= end:
+            # A wrong total may be so large that not even a list of the missing ones has room.
+            missing = (str(number) for number in range(start, end) if number not in files)
+            shown = ", ".join(islice(missing, _MAX_LISTED))
             raise DataError(
-                f"{what} number {shown or start} is missing ({len(missing)} in all); "
+                f"{what} number {shown or start} is missing ({num_missing} in all); "
                 f"the numbers go from {first} to {max(files)}"
             )
         return range(start, end)
@@ -181,13 +184,15 @@ def _probed(folder: str, name: str) -> tuple[str, int, int, Member]:
     return *probe_picture(path.read_bytes(), text_of(name)), Member("", path=str(path), state=state)
 
 
-def walk_frame_folders(folder: str, skipped: Counter[str]) -> Iterator[str]:
-    """Folders at any depth that hold numbered pictures, in byte order. Links are followed.
+def walk_frame_folders(
+    folder: str, skipped: Counter[str], ancestors: tuple[tuple[int, int], ...] = ()
+) -> Iterator[str]:
+    """Folders at any depth that hold numbered pictures, in byte order. Links are followed, but not to ``ancestors``.
 
     Raises:
         DataError: a folder cannot be read.
     """
-    yield from _walk(folder, (), skipped)
+    yield from _walk(folder, ancestors, skipped)
 
 
 def _walk(folder: str, ancestors: tuple[tuple[int, int], ...], skipped: Counter[str]) -> Iterator[str]:

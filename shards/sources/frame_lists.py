@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
+from vidflow.shards.sources.annotations import SAME_PATH
+from vidflow.shards.sources.class_folders import is_folder_at
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.frame_folders import FrameFolder
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
@@ -15,7 +17,7 @@ from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all
 from vidflow.shards.sources.splitting import check_ratio, split_by_ratio
 
-_WHOLE = re.compile(r"\d+")
+_WHOLE = re.compile(r"\d{1,4000}")  # Python makes no number of more digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def read_frame_lists(
         allow_missing: leave folders that are missing to be rejected in packing.
 
     Raises:
-        DataError: with file:line, what does not parse, labels that do not fit, missing folders, or a sample twice.
+        DataError: with file:line, what does not parse, labels that do not fit, missing folders, a sample twice, or two
+            folders of one path.
     """
     lines: list[_Line] = []
     problems: list[str] = []
@@ -108,7 +111,7 @@ def read_frame_lists(
     if not lines:
         raise DataError(f"{files[0][1]}: no lines in it")
     if not allow_missing:
-        lost = [f"{line.row.where}: {text_of(line.folder)}" for line in lines if not Path(line.folder).is_dir()]
+        lost = [f"{line.row.where}: {text_of(line.folder)}" for line in lines if not is_folder_at(line.folder)]
         raise_all(lost, "folders of the list are missing; mend it, or give --allow-missing to go on without them:")
     indices, class_names, warnings = resolve_labels(
         [line.row for line in lines], classes=classes, num_classes=num_classes, first_label=first_label
@@ -136,13 +139,19 @@ def _items(
     """One item per folder and offset; exact repeats once."""
     skipped: Counter[str] = Counter()
     seen: dict[tuple[str, int], tuple[_Line, tuple[int, ...]]] = {}
-    items, problems = [], []
+    named: dict[str, _Line] = {}
+    items, problems, alike = [], [], []
     for line, labels in zip(lines, indices, strict=True):
         place = (os.path.normpath(line.folder), line.offset)
         first, first_labels = seen.setdefault(place, (line, labels))
         if first is line:
             # Several samples of one folder need names of their own; such folders are the groups.
             name = text_of(line.row.path)
+            other = named.setdefault(name, line)
+            if os.path.normpath(other.folder) != place[0]:
+                alike.append(
+                    f"{line.row.where}: {name} is {text_of(line.folder)}, at {other.row.where} {text_of(other.folder)}"
+                )
             items.append(
                 SourceItem(
                     line.folder,
@@ -158,4 +167,5 @@ def _items(
         else:
             problems.append(f"{line.row.where}: {text_of(line.row.path)} was at {first.row.where} already, otherwise")
     raise_all(problems, "folders are listed twice; leave one line each:")
+    raise_all(alike, SAME_PATH)
     return items, skipped

@@ -9,7 +9,9 @@ from vidflow.shards.sources.items import class_name
 from vidflow.shards.sources.lines import Row, raise_all
 
 _LOOKS_LIKE_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_WHOLE_NUMBER = re.compile(r"[+-]?\d+")
+_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,4000}")  # Python makes no number of more digits
+# So many classes without a sample are taken for a wrong label: this number, and so many for each class that has one.
+_MAX_EMPTY, _MAX_EMPTY_EACH = 1000, 10
 
 
 def resolve_labels(
@@ -22,11 +24,12 @@ def resolve_labels(
 
     Args:
         classes: class names in the order of their indices.
-        num_classes: how many there are, where labels are numbers; None takes the largest.
+        num_classes: how many there are, where labels are numbers; None takes the largest, if it is not far beyond the
+            number of different labels.
         first_label: the number of the first class in the list, 0 or 1.
 
     Raises:
-        DataError: labels out of range, of no class or no whole numbers, each with file:line.
+        DataError: labels out of range, of no class or no whole numbers, each with file:line; or one that is too large.
         ConfigError: options that contradict each other.
     """
     if first_label not in (0, 1):
@@ -54,6 +57,12 @@ def resolve_labels(
         if num_classes is not None
         else max(highest - first_label + 1, 1)
     )
+    if classes is None and num_classes is None and count > _MAX_EMPTY + _MAX_EMPTY_EACH * len(set(numbers.values())):
+        where = next(row.where for row in rows if any(numbers.get(label) == highest for label in row.labels))
+        raise DataError(
+            f"{where}: label {highest} makes {count} classes, and there are {len(set(numbers.values()))} different "
+            "labels; mend it, or say how many classes there are by --num-classes or --classes"
+        )
 
     problems, resolved = [], []
     for row in rows:

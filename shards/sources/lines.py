@@ -22,7 +22,8 @@ _PATH_BY_EXTENSION = re.compile(
     rf"(.*\.(?:{'|'.join(sorted(VIDEO_EXTENSIONS))}))(?:{_SEPARATOR}(.*))?", re.IGNORECASE | re.DOTALL
 )
 _QUOTED_PATH = re.compile(rf'"((?:[^"]|"")*)"(?:{_SEPARATOR}(.*))?', re.DOTALL)
-_LAST_TOKEN = re.compile(rf"(.*?\S){_SEPARATOR}(\S+)", re.DOTALL)
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"', re.DOTALL)
+_LAST_TOKEN = re.compile(rf"(.*?\S){_SEPARATOR}({_QUOTED.pattern}|\S+)", re.DOTALL)
 _LAST_NUMBERS = re.compile(rf"(.*?\S)((?:{_SEPARATOR}[+-]?\d+)*)", re.DOTALL)
 _NUMBERS = re.compile(rf"[+-]?\d+(?:{_SEPARATOR}[+-]?\d+)+")
 
@@ -59,7 +60,8 @@ def read_rows(file: Path, *, columns: Columns, multi_label: bool) -> list[Row]:
 
     A file whose first line names a path and a label column is a CSV (comma, tab or semicolon); any other is a list of
     lines, each a path and one label (with ``multi_label`` any number), parted by white space, a tab or a comma. Paths
-    may hold spaces; they end at their video extension, or else before the last label. A path may stand in quotes.
+    may hold spaces; they end at their video extension, or else before the last label. A path may stand in quotes, and
+    so may what follows it.
 
     Raises:
         DataError: the file cannot be read or is empty, or lines that do not parse, each with file:line.
@@ -75,7 +77,8 @@ def read_rows(file: Path, *, columns: Columns, multi_label: bool) -> list[Row]:
     rows, problems = [], []
     for number, line in lines:
         path, rest, column = _split_line(line, multi_label)
-        labels = _labels_of(rest, multi_label)
+        quoted = _QUOTED.fullmatch(rest)
+        labels = _labels_of(rest if quoted is None else quoted[1].replace('""', '"'), multi_label)
         where = f"{file}:{number}:{column}"
         if not multi_label and not labels:
             problems.append(f"{where}: no label after {path!r}")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from vidflow.errors import ConfigError, DataError
-from vidflow.shards.sources.class_folders import walk_videos
+from vidflow.shards.sources.class_folders import is_folder_at, walk_videos
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
@@ -60,7 +60,8 @@ def splits_by_rules(matches: Sequence[re.Match[str]], rules: Sequence[SplitRule]
     """
     table = pd.DataFrame([match.groupdict() for match in matches])
     for name in table.columns:
-        if table[name].notna().all() and table[name].str.fullmatch(r"\d+").all():
+        # Longer ones do not fit into 64 bits, and stay texts.
+        if table[name].notna().all() and table[name].str.fullmatch(r"\d{1,18}").all():
             table[name] = table[name].astype("int64")
     found = pd.Series([""] * len(matches))
     for rule in rules:
@@ -100,7 +101,7 @@ def read_named_files(
     Args:
         source: folder; files may lie at any depth.
         regex: matched at the start of the file name without its extension. The group ``label`` is the class, ``group``
-            keeps clips together, and all named groups can be used in rules; those of digits are numbers there.
+            keeps clips together, and all named groups can be used in rules; up to 18 digits are a number there.
         accepts: which file names are samples, by their extension.
         rules: the split of each file, by the first rule that holds.
         split: share of train, in place of rules.
@@ -115,7 +116,7 @@ def read_named_files(
         ConfigError: a pattern or a rule that does not work.
     """
     root = Path(source)
-    if not root.is_dir():
+    if not is_folder_at(root):
         raise DataError(f"{root}: no such folder")
     if (split is None) == (not rules):
         raise ConfigError("give --split-rule, such as 'train=subject % 2 == 1', or else --split 0.9")

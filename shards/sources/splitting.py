@@ -6,7 +6,7 @@ Order and choice follow a hash of the seed and the id, not a random stream: one 
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -60,6 +60,21 @@ def check_groups(items: Sequence[SourceItem]) -> None:
     if torn:
         listed = ", ".join(f"{group!r} ({' and '.join(sorted(splits[group]))})" for group in torn[:_MAX_LISTED])
         raise DataError(f"{len(torn)} groups lie in several splits: {listed}; mend the splits, or leave the groups out")
+
+
+def check_split_names(found: Iterable[tuple[str, str]]) -> None:
+    """Refuse splits whose names differ in case alone: many disks would take the files of their shards for the same.
+
+    Args:
+        found: split of each sample, and where it stands.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for name, where in found:
+        other, place = first.setdefault(name.casefold(), (name, where))
+        if other != name:
+            raise DataError(
+                f"{where}: split {name!r} differs from {other!r} ({place}) in case alone; write one of them"
+            )
 
 
 def check_ratio(ratio: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vidflow.errors import ConfigError, DataError
-from vidflow.shards.sources.annotations import read_annotations
+from vidflow.shards.sources.annotations import named_file, read_annotations
 from vidflow.shards.sources.classes import read_class_names
 from vidflow.shards.sources.lines import Columns
 
@@ -74,6 +74,39 @@ def test_a_path_in_quotes_may_hold_quotes(read):
     assert pairs(read('"a ""b"".mp4" 0\n', 'a "b".mp4')) == [('a "b".mp4', (0,))]
 
 
+@pytest.mark.parametrize("line", ['v0.mp4,"{}"', 'v0.mp4 "{}"', 'v0.mp4\t"{}"', '"v0.mp4" "{}"', 'v0.mp4, "{}" '])
+@pytest.mark.parametrize(("quoted", "name"), [("a, b", "a, b"), ('say ""a""', 'say "a"'), ("run", "run")])
+def test_a_label_in_quotes_is_what_a_table_makes_of_it(read, line, quoted, name):
+    source = read(f"{line.format(quoted)}\n", "v0.mp4")
+    assert (source.classes, pairs(source)) == ((name,), [("v0.mp4", (0,))])
+    assert read(f'path,label\nv0.mp4,"{quoted}"\n').classes == (name,)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "name"),
+    [
+        ('v 0 "a, b"', "v 0", "a, b"),
+        ('v 0 a"b"', "v 0", 'a"b"'),
+        ('v0.mp4 "a" b', "v0.mp4", '"a" b'),
+        ('v0.mp4 "a', "v0.mp4", '"a'),
+    ],
+)
+def test_quotes_that_hold_no_whole_label_belong_to_it(read, line, path, name):
+    source = read(f"{line}\n", path)
+    assert (source.classes, pairs(source)) == ((name,), [(path, (0,))])
+
+
+def test_several_labels_in_quotes(read):
+    source = read('a.mp4,"run, jump"\n', "a.mp4", multi_label=True)
+    assert (source.classes, pairs(source)) == (("jump", "run"), [("a.mp4", (1, 0))])
+
+
+@pytest.mark.parametrize("label", ['""', '" "'])
+def test_quotes_with_nothing_in_them_are_no_label(read, label):
+    with pytest.raises(DataError, match=r"list\.txt:1:\d+: no label after"):
+        read(f"a.mp4,{label}\n", "a.mp4")
+
+
 def test_a_name_that_is_not_utf8(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"caf\xe9.mp4 0\n")
     (tmp_path / "caf\udce9.mp4").write_bytes(b"")
@@ -108,6 +141,7 @@ def test_several_labels_need_the_option(read):
         ("a.mp4,", "no label"),
         ("a.mp4\t", "no label"),
         ("a.mp4 1e3", "no whole number"),
+        (f"a.mp4 {'9' * 5000}", "no whole number"),
     ],
 )
 def test_bad_lines_are_refused_with_file_and_line(read, line, message):
@@ -118,6 +152,19 @@ def test_bad_lines_are_refused_with_file_and_line(read, line, message):
 def test_all_bad_lines_are_listed_at_once(read):
     with pytest.raises(DataError, match=r"(?s)^12 labels.*:1:.*:10:.*and 2 more"):
         read("".join(f"{i}.mp4 -1\n" for i in range(12)) + "a.mp4 0\n", "a.mp4")
+
+
+@pytest.mark.parametrize("label", [1011, 2_000_000, 10**12])
+def test_one_label_far_beyond_the_others_is_refused_with_its_line(read, label):
+    with pytest.raises(DataError, match=rf"list\.txt:2:7: label {label} makes {label + 1} classes.*1 .*--num-classes"):
+        read(f"\nb.mp4 {label}\n", "b.mp4")
+
+
+def test_sparse_labels_are_taken_where_they_are_many_or_their_number_is_given(read):
+    assert len(read("a.mp4 0\nb.mp4 1000\n", "a.mp4", "b.mp4").classes) == 1001
+    names = [f"{i}.mp4" for i in range(200)]
+    assert len(read("".join(f"{name} {15 * i}\n" for i, name in enumerate(names)), *names).classes) == 2986
+    assert len(read("a.mp4 5000\n", "a.mp4", num_classes=6000).classes) == 6000
 
 
 def test_labels_may_be_names(read):
@@ -215,6 +262,19 @@ def test_missing_files_are_listed_up_front(read):
         read("a.mp4 0\ngone.mp4 0\nlost.mp4 0\n", "a.mp4")
 
 
+def test_a_path_too_long_for_a_file_is_missing(read):
+    with pytest.raises(DataError, match=r"1 files of the list are missing.*\n.*list\.txt:1"):
+        read(f"{'a' * 300}.mp4 0\n")
+    assert len(read(f"{'a' * 300}.mp4 0\n", allow_missing=True).items) == 1
+    assert named_file(f"train={'a' * 300}") == ("train", Path("a" * 300))
+
+
+@pytest.mark.parametrize("text", ["a.mp4 0\n".encode("utf-16"), b"\na.mp4\0 0\n", b"\nPK\3\4\0"])
+def test_a_list_with_nul_bytes_is_refused(read, text):
+    with pytest.raises(DataError, match=r"list\.txt:[12]: holds NUL bytes; save it as UTF-8 text"):
+        read(text, allow_missing=True)
+
+
 def test_missing_files_may_be_left_to_packing(read):
     assert len(read("a.mp4 0\ngone.mp4 0\n", "a.mp4", allow_missing=True).items) == 2
 
@@ -244,6 +304,19 @@ def test_a_file_in_two_splits_is_refused(read, tmp_path):
         read_annotations([f"train={tmp_path / 'train.txt'}", f"val={tmp_path / 'val.txt'}"])
 
 
+def test_two_files_of_one_path_are_refused(read, tmp_path):
+    """A sample is known by its path, and these could not be told apart."""
+    read("1.mp4 0\n", "x/1.mp4", name="x/list.txt")
+    read("1.mp4 0\n", "y/1.mp4", name="y/list.txt")
+    lists = [f"train={tmp_path / 'x' / 'list.txt'}", f"val={tmp_path / 'y' / 'list.txt'}"]
+    message = r"1 paths are those of two files.* --src:\n.*y/list\.txt:1:7: 1\.mp4 is .*y/1\.mp4, at .*x/list\.txt:1:7"
+    with pytest.raises(DataError, match=message):
+        read_annotations(lists)
+    for name in "xy":
+        (tmp_path / name / "list.txt").write_text(f"{name}/1.mp4 0\n")
+    assert [item.id for item in read_annotations(lists, root=tmp_path).items] == ["x/1.mp4", "y/1.mp4"]
+
+
 def test_one_list_is_split_by_ratio(read):
     names = [f"{i}.mp4" for i in range(20)]
     source = read("".join(f"{name} 0\n" for name in names), *names, split=None, ratio=0.75)
@@ -258,6 +331,12 @@ def test_a_list_without_any_split_is_refused(read):
 def test_a_split_name_that_cannot_name_a_file_is_refused(read):
     with pytest.raises(DataError, match="cannot name a split"):
         read("path,label,split\na.mp4,0,{1..3}\n", "a.mp4", split=None)
+
+
+def test_splits_that_differ_in_case_alone_are_refused(read):
+    message = r"list\.txt:3: split 'TRAIN' differs from 'Train' \(.*list\.txt:2\) in case alone"
+    with pytest.raises(DataError, match=message):
+        read("path,label,split\na.mp4,0,Train\nb.mp4,0,TRAIN\n", "a.mp4", "b.mp4", split=None)
 
 
 def test_class_names_from_a_file(tmp_path):

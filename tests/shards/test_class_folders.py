@@ -73,6 +73,32 @@ def test_a_link_to_a_folder_above_ends_and_is_counted(tree):
     assert source.skipped == {"link to a folder above it": 1}
 
 
+@pytest.mark.parametrize("target", ["train", ".", "..", "val/../train"])
+@pytest.mark.parametrize("link", ["train/run/up", "train/run/deep/up", "train/up"])
+def test_a_link_to_a_folder_above_the_class_gives_no_video_another_label(tree, link, target):
+    root = tree("train/run/deep/a.mp4", "train/walk/b.mp4", "val/run/c.mp4")
+    tree("other.mp4", root=root.parent)
+    (root / link).symlink_to(root / target)
+    source = read_class_folders(root)
+    assert found(source) == {
+        ("train/run/deep/a.mp4", "train", (0,)),
+        ("train/walk/b.mp4", "train", (1,)),
+        ("val/run/c.mp4", "val", (0,)),
+    }
+    assert (source.classes, source.skipped) == (("run", "walk"), {"link to a folder above it": 1})
+
+
+def test_a_split_folder_that_is_a_link_is_followed_and_its_loops_end(tree, tmp_path):
+    elsewhere = tree("run/a.mp4", "walk/b.mp4", root=tmp_path / "elsewhere")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train").symlink_to(elsewhere)
+    (elsewhere / "run" / "up").symlink_to(elsewhere)
+    (elsewhere / "walk" / "up").symlink_to(tmp_path / "source")
+    source = read_class_folders(tmp_path / "source")
+    assert {item.id for item in source.items} == {"train/run/a.mp4", "train/walk/b.mp4"}
+    assert source.skipped == {"link to a folder above it": 2}
+
+
 def test_broken_links_stay_samples_so_that_packing_rejects_them(tree):
     root = tree("train/run/a.mp4")
     (root / "train" / "run" / "gone.mp4").symlink_to("nowhere.mp4")
@@ -134,8 +160,9 @@ def test_a_folder_that_no_given_class_names_is_refused(tree):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match="no such folder"):
-        read_class_folders(tmp_path / "nothing")
+    for name in ("nothing", "a" * 300):
+        with pytest.raises(DataError, match="no such folder"):
+            read_class_folders(tmp_path / name)
 
 
 def test_groups_stay_together(tree):

@@ -242,6 +242,20 @@ def test_a_list_that_does_not_fit_is_refused_with_its_lines(dataset, tmp_path):
         relabeling(dataset, tmp_path / "new.txt")
 
 
+def test_a_list_cannot_name_one_of_several_samples_of_one_id(items, packed, tmp_path):
+    source = items(3)
+    made = tuple(replace(item, id="1.mp4" if i else "0.mp4") for i, item in enumerate(source.items))
+    packed(replace(source, items=made, classes=("a", "b")))
+    twice = PackedDataset.open(tmp_path / "out")
+    (tmp_path / "new.txt").write_text("0.mp4 b\n1.mp4 b\n")
+    with pytest.raises(DataError, match=r"1 lines that do not fit.*\n.*new\.txt:2:7: 2 samples are called '1\.mp4'"):
+        relabeling(twice, tmp_path / "new.txt")
+    (tmp_path / "new.txt").write_text("0.mp4 b\n")
+    edit(twice, tmp_path / "edited", relabeling(twice, tmp_path / "new.txt"))
+    labels = PackedDataset.open(tmp_path / "edited").table.select(["id", "label"]).to_pylist()
+    assert sorted((row["id"], row["label"]) for row in labels) == [("0.mp4", 1), ("1.mp4", 0), ("1.mp4", 0)]
+
+
 def test_a_class_that_samples_keep_cannot_go(dataset, tmp_path):
     (tmp_path / "new.txt").write_text("0003.mp4 x\n")
     with pytest.raises(DataError, match="which --classes lacks"):

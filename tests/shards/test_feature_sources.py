@@ -100,6 +100,8 @@ def test_mat_files_need_scipy_and_say_so(tmp_path):
         ("a.csv", b"f0,f1\n", "no rows of numbers"),
         ("a.csv", b"", "no rows of numbers"),
         ("a.csv", b"f0,f1\n1,2\n1\n", "not a table of numbers"),
+        ("a.csv", "größe,f1\n1,2\n".encode("latin-1"), r"a\.csv: not UTF-8 .*; save it as UTF-8"),
+        ("a.csv", "f0,f1\n1,2\n".encode("utf-16"), "not UTF-8"),
         ("a.pt", b"nonsense", "not a readable pickle"),
     ],
 )
@@ -107,6 +109,48 @@ def test_damaged_files_are_refused(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_feature_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_with_a_damaged_byte_is_refused(tmp_path, save):
+    """At each place where zipfile, zlib and NumPy fail in their own ways."""
+    path = tmp_path / "a.npz"
+    save(path, VALUES)
+    whole = path.read_bytes()
+    refused = []
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            read_feature_file(path)
+        except DataError as error:
+            refused.append(str(error).partition("cannot be read ")[2])
+    assert any("Bad CRC-32" in message for message in refused)
+
+
+def test_a_damaged_archive_of_all_samples_is_refused(archive):
+    data = bytearray(archive.read_bytes())
+    data[200] ^= 1
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=r"all\.npz: array 'feature' cannot be read \(Bad CRC-32"):
+        read_source("feature", KindOptions(src=archive))
+
+
+def test_a_mat_file_with_a_damaged_byte_is_refused(tmp_path):
+    scipy_io = pytest.importorskip("scipy.io")
+    path = tmp_path / "a.mat"
+    scipy_io.savemat(path, {"feature": VALUES}, do_compression=True)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.mat: no readable \.mat file"):
+        read_feature_file(path)
+
+
+def test_keys_of_a_torch_file_may_be_numbers(tmp_path):
+    torch.save({0: torch.from_numpy(VALUES)}, tmp_path / "a.pt")
+    np.testing.assert_array_equal(read_feature_file(tmp_path / "a.pt"), VALUES)
+    torch.save({0: torch.zeros(1), 1: torch.from_numpy(VALUES)}, tmp_path / "a.pt")
+    np.testing.assert_array_equal(read_feature_file(tmp_path / "a.pt", "1"), VALUES)
 
 
 def test_a_cut_npy_is_refused(tmp_path):
@@ -146,6 +190,17 @@ def test_arrays_of_objects_are_refused_and_run_nothing(tmp_path):
 def test_arrays_that_are_no_features_are_refused(tmp_path, values, message):
     with pytest.raises(DataError, match=message):
         FeatureFile().read(str(write(tmp_path / "a.npy", values)), conceal=False)
+
+
+def test_a_link_above_the_class_gives_no_features_another_label(tmp_path):
+    for name in ("a/1", "a/2", "b/1", "b/2"):
+        write(tmp_path / "source" / f"{name}.npy")
+    (tmp_path / "source" / "a" / "up").symlink_to(tmp_path / "source")
+    source = read_source("feature", KindOptions(src=tmp_path / "source", split=0.5))
+    assert [(item.id, item.labels) for item in source.items] == [
+        ("a/1.npy", (0,)), ("a/2.npy", (0,)), ("b/1.npy", (1,)), ("b/2.npy", (1,))
+    ]  # fmt: skip
+    assert source.skipped == {"link to a folder above it": 1}
 
 
 @pytest.fixture

@@ -216,6 +216,8 @@ def test_patterns_and_odd_names_find_tars(clips, write_tar, tmp_path):
     assert find_tars([odd]) == [(None, odd)]
     with pytest.raises(DataError, match="no file matches it"):
         find_tars([str(tmp_path / "none-*.tar")])
+    with pytest.raises(DataError, match="no such file, and no file matches"):
+        find_tars([f"train={'a' * 300}.tar"])
 
 
 def test_damaged_videos_are_rejected_and_re_encoding_works(clips, write_tar, packed, tmp_path):

@@ -67,6 +67,9 @@ def test_the_list_s_total_and_offset_choose_the_frames(frames, first):
     assert names(read(folder, offset=4, num_frames=3)) == [f"img_{first + i:05d}.jpg" for i in (4, 5, 6)]
     with pytest.raises(DataError, match=rf"frame number {first + 10} is missing"):
         read(folder, num_frames=11)
+    far = rf"frame number {first + 10}, {first + 11}, .* is missing \(999999999990 in all\)"
+    with pytest.raises(DataError, match=far):
+        read(folder, num_frames=10**12)
 
 
 def test_flow_is_packed_beside_the_frames_with_one_step_less(frames):
@@ -200,6 +203,15 @@ def test_parts_of_one_folder_are_samples_of_one_group(frames, tmp_path):
     assert [(item.id, item.group, item.reader.offset) for item in source.items] == [("a/0", "a", 0), ("a/4", "a", 4)]
 
 
+def test_two_folders_of_one_path_are_refused(frames, tmp_path):
+    for name in ("x", "y"):
+        frames(f"{name}/a", range(3))
+        (tmp_path / "source" / name / "list.txt").write_text("a 3 0\n")
+    lists = [f"{split}={tmp_path / 'source' / name / 'list.txt'}" for split, name in (("train", "x"), ("val", "y"))]
+    with pytest.raises(DataError, match=r"1 paths are those of two.*\n.*y/list\.txt:1: a is .*y/a, at .*x/list\.txt:1"):
+        read_source("frames", KindOptions(annotations=lists))
+
+
 def test_multi_label_lists_have_any_number_of_labels(frames, tmp_path):
     frames("a", range(9))
     assert lists(tmp_path, "a 5 2 0 3\n", multi_label=True).items[0].labels == (2, 0, 3)
@@ -211,8 +223,10 @@ def test_multi_label_lists_have_any_number_of_labels(frames, tmp_path):
         ("a 5\n", r"list.txt:1: 'a 5' is not 'folder total_frames label'"),
         ("a x 1\n", "is not 'folder total_frames label'"),
         ("a 0 1\n", "total_frames is 0"),
+        (f"a {'9' * 5000} 1\n", "is not 'folder total_frames label'"),
         ("a 2 5 1\n", "has a number too many"),
         ("missing 5 1\n", "list.txt:1: .*missing"),
+        (f"{'a' * 300} 5 1\n", "1 folders of the list are missing"),
         ("a 5 1\na 5 0\n", "list.txt:2: a was at .*list.txt:1 already, otherwise"),
         ("", "no lines in it"),
     ],
@@ -238,6 +252,15 @@ def test_links_to_folders_of_frames_are_followed_and_loops_are_counted(frames, t
     (tmp_path / "source" / "wave" / "c").symlink_to(tmp_path / "source" / "wave")
     source = read_source("frames", KindOptions(src=tmp_path / "source", split=0.5))
     assert [item.id for item in source.items] == ["wave/a", "wave/b"]
+    assert source.skipped == {"link to a folder above it": 1}
+
+
+def test_a_link_above_the_class_gives_no_frames_another_label(frames, tmp_path):
+    frames("wave/a", range(3))
+    frames("walk/b", range(3))
+    (tmp_path / "source" / "wave" / "up").symlink_to(tmp_path / "source")
+    source = read_source("frames", KindOptions(src=tmp_path / "source", split=0.5))
+    assert [item.id for item in source.items] == ["walk/b", "wave/a"]
     assert source.skipped == {"link to a folder above it": 1}
 
 

@@ -47,6 +47,14 @@ def test_a_rule_that_does_not_work_is_refused(named, rule):
         named("run_p1_01", rules=(rule,))
 
 
+def test_a_number_too_long_for_64_bits_is_a_text(named):
+    rules = ("test=take == '99999999999999999999'", "train")
+    source = named(f"run_p1_{'9' * 20}", "run_p2_1", rules=rules)
+    assert [item.split for item in source.items] == ["test", "train"]
+    with pytest.raises(ConfigError, match="take > 1: does not work"):
+        named(rules=("test=take > 1",))
+
+
 def test_a_pattern_needs_a_label(named):
     with pytest.raises(ConfigError, match=r"has no \(\?P<label>"):
         named("run_p1_01", regex="(.*)")

@@ -21,8 +21,9 @@ from vidflow.schema import FramesInfo, SampleRecord, SkeletonInfo
 from vidflow.shards.order import source_lines, sources_hash
 from vidflow.shards.pose.archive import SkeletonArchive, write_archive
 from vidflow.shards.prepare import Task
-from vidflow.shards.sources.companions import SkeletonsOfVideo
-from vidflow.shards.sources.items import Companion, SourceItem
+from vidflow.shards.sources.companions import SkeletonsOfVideo, with_skeletons
+from vidflow.shards.sources.items import Companion, SourceItem, SourceList
+from vidflow.shards.unpacking import safe_path
 
 FRAMES = 12
 
@@ -214,6 +215,28 @@ def test_videos_of_one_name_are_not_taken_for_one_entry_of_a_pickle(tmp_path, nu
     (tmp_path / "s.pkl").write_bytes(pickle.dumps(entries))
     vidflow("shard", "--src", tmp_path / "v", "--out", tmp_path / "o", "--skeletons", tmp_path / "s.pkl", "--quiet")
     assert PackedDataset.open(tmp_path / "o").column("id").tolist() == ["train/a/x.mp4"]
+
+
+def listed(*ids: str) -> SourceList:
+    return SourceList("videos", tuple(SourceItem(f"/videos/{name}", name, "train", (0,)) for name in ids), ("a",))
+
+
+def test_absolute_paths_of_a_list_stay_in_the_folder_of_the_skeletons(tmp_path):
+    """They are found where unpacking writes them, and not beside the videos."""
+    beside = tmp_path / "videos"
+    for name in ("a", "b"):
+        write_skeletons(beside / f"{name}.npz")
+    ids = [str(beside / "a.mp4"), f"{beside}/../videos/b.mp4"]
+    folder = tmp_path / "skeletons"
+    folder.mkdir()
+    with pytest.raises(
+        DataError, match=r"has those of none of the 2 videos.*; list the videos by their paths from --src"
+    ):
+        with_skeletons(listed(*ids), folder)
+    wanted = [folder / f"{safe_path(name).removesuffix('.mp4')}.npz" for name in ids]
+    write_skeletons(wanted[0])
+    companions = [item.companion for item in with_skeletons(listed(*ids), folder).items]
+    assert [Path(companion.path) for companion in companions if companion] == wanted
 
 
 def test_a_changed_skeleton_file_is_another_source(sources, tmp_path):
