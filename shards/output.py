@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from vidflow import manifest
 from vidflow.dataset import FILE_NAME, REJECTED_NAME, DatasetInfo, ShardInfo, SplitInfo
 from vidflow.errors import DataError
+from vidflow.schema import SCHEMA_VERSION
 from vidflow.shards.files import naming_the_path, publish, sync_folder, write_whole
 from vidflow.shards.journal import Journal, Rejected, differences
 from vidflow.shards.target import CLAIM_NAME, Target
@@ -47,12 +48,15 @@ def complete_dataset(target: Target, expected: dict[str, Any]) -> DatasetInfo | 
     if FILE_NAME not in sizes:
         return None
     path, out = f"{target.root}/{FILE_NAME}", target.root
+    other = DataError(
+        f"{path}: not the dataset.json of this version; give --overwrite to replace the data set, or another --out"
+    )
     try:
         info = DatasetInfo.model_validate_json(target.read(FILE_NAME))
     except ValidationError as error:
-        raise DataError(
-            f"{path}: not the dataset.json of this version; give --overwrite to replace the data set, or another --out"
-        ) from error
+        raise other from error
+    if info.schema_version != SCHEMA_VERSION:
+        raise other
     found = differences(header_of(info), json.loads(json.dumps(expected)))
     if found:
         raise DataError(

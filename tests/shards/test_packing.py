@@ -271,10 +271,11 @@ def test_overwrite_removes_nothing_where_there_is_a_tar_that_packing_has_not_wri
     assert files_of(tmp_path / "out") == before
 
 
-def test_overwrite_replaces_a_data_set_of_another_version(items, packed, tmp_path):
+@pytest.mark.parametrize("change", [{"schema_version": 99}, {"splits": []}])
+def test_overwrite_replaces_a_data_set_of_another_version(items, packed, tmp_path, change):
     packed(items(3), max_count=1)
     path = tmp_path / "out" / "dataset.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"splits": []}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DataError, match=r"not the dataset\.json of this version; give --overwrite"):
         packed(items(3), max_count=1)
     packed(items(3), max_count=3, overwrite=True)
