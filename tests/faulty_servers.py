@@ -125,6 +125,7 @@ class _FileHandler(_Handler):
         path, wanted = self.path.partition("?")[0], self.headers.get("Range")
         server.requests.append(Request("GET", self.path, wanted, dict(self.headers)))
         fault = server.faults.pop(0) if server.faults else server.fault_of_all
+        fault = None if path.lstrip("/") in server.spared else fault
         if (content := server.files.get(path.lstrip("/"))) is None:
             self.answer(404, {}, b"not here", None)
             return
@@ -152,6 +153,8 @@ class FileServer(_Server):
         """Of the next requests, one each."""
         self.fault_of_all: Fault | None = None
         """Of the requests after those."""
+        self.spared: tuple[str, ...] = ()
+        """Files that come whole whatever else fails."""
         self.ranges = True
         """Whether it obeys Range."""
         self.versions = True
@@ -162,9 +165,9 @@ class FileServer(_Server):
         """Let the next requests fail."""
         self.faults += [Fault(kind, after, status)] * requests
 
-    def spoil_all(self, kind: str, *, after: int = 0, status: int = 503) -> None:
-        """Let every request fail, after those that ``spoil`` has named."""
-        self.fault_of_all = Fault(kind, after, status)
+    def spoil_all(self, kind: str, *, after: int = 0, status: int = 503, spared: tuple[str, ...] = ()) -> None:
+        """Let every request fail, after those that ``spoil`` has named, but for some files."""
+        self.fault_of_all, self.spared = Fault(kind, after, status), spared
 
 
 class _ProxyHandler(_Handler):
