@@ -29,6 +29,16 @@ class FileState:
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something; not where a name is too long for one, or in a folder that may not be entered."""
+    return os.path.exists(path)  # noqa: PTH110 -- pathlib raises there
+
+
+def is_folder_at(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder, or a link to one; see ``is_there``."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 @contextmanager
 def naming_the_path(path: Path) -> Iterator[None]:
     """Turn a failed write into a ``StorageError`` that says where, and what to do."""

@@ -131,7 +131,8 @@ def clear(journal: Journal) -> None:
     sizes = journal.target.sizes()
     own = _own_shards(journal)
     _refuse_strange_shards(journal.target, [name for name in _shards(sizes) if name not in own])
-    journal.note_clearing(own)
+    if not journal.started:  # a run's own journal tells already, and its disk may be full
+        journal.note_clearing(own)
     for name in (*_FILES, *sorted(own)):
         if name in sizes:
             journal.target.remove(name)

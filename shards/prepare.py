@@ -131,10 +131,10 @@ def _prepare_alone(
         return Refused("encode", without_path(str(error), task.item.path))
     except OSError as error:
         out.unlink(missing_ok=True)
-        if error.errno in NO_ROOM:
-            with naming_the_path(out):
-                raise
-        return Refused("open", error.strerror or str(error))
+        if error.errno not in NO_ROOM and _state_now(path) is None:
+            return Refused("open", error.strerror or str(error))
+        with naming_the_path(out):
+            raise
     if _state_now(path) != before:
         out.unlink()
         return Refused("copy", "has changed while it was packed")

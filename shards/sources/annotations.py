@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
-from vidflow.shards.sources.class_folders import is_there
+from vidflow.shards.files import is_there
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Columns, Row, raise_all, read_rows

@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 
 from vidflow.errors import ConfigError, DataError
 from vidflow.schema import Layout
+from vidflow.shards.files import is_folder_at
 from vidflow.shards.sources.annotations import USUAL_COLUMNS, named_file, read_annotations
-from vidflow.shards.sources.class_folders import is_folder_at, read_class_folders, walk_videos
+from vidflow.shards.sources.class_folders import read_class_folders, walk_videos
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.feature_files import FeatureFile, has_feature_extension
 from vidflow.shards.sources.feature_lists import read_feature_archive, read_segment_features

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vidflow.errors import DataError
+from vidflow.shards.files import is_folder_at
 from vidflow.shards.sources.items import SPLIT_ORDER, SourceItem, SourceList, class_name, has_video_extension, text_of
 from vidflow.shards.sources.splitting import (
     assign_groups,
@@ -43,16 +44,6 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself: no folder, and as a file it will be rejected by name
         return False
-
-
-def is_there(path: str | os.PathLike[str]) -> bool:
-    """Whether there is something; not where a name is too long for one, or in a folder that may not be entered."""
-    return os.path.exists(path)  # noqa: PTH110 -- pathlib raises there
-
-
-def is_folder_at(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder, or a link to one; see ``is_there``."""
-    return os.path.isdir(path)  # noqa: PTH112
 
 
 def enter_folder(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vidflow.errors import ConfigError, DataError
 from vidflow.shards.contents import Contents
-from vidflow.shards.sources.class_folders import is_folder_at, is_there
+from vidflow.shards.files import is_folder_at, is_there
 from vidflow.shards.sources.items import Companion, SourceItem, SourceList
 from vidflow.shards.sources.skeleton_archives import SkeletonNpz
 from vidflow.shards.sources.skeleton_arrays import SkeletonPolicy

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
-from vidflow.shards.sources.class_folders import is_there
+from vidflow.shards.files import is_there
 from vidflow.shards.sources.items import VIDEO_EXTENSIONS, SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
 from vidflow.shards.sources.lines import Row, raise_all

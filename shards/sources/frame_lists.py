@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidflow.errors import ConfigError, DataError
+from vidflow.shards.files import is_folder_at
 from vidflow.shards.sources.annotations import SAME_PATH
-from vidflow.shards.sources.class_folders import is_folder_at
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.frame_folders import FrameFolder
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of

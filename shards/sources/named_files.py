@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from vidflow.errors import ConfigError, DataError
-from vidflow.shards.sources.class_folders import is_folder_at, walk_videos
+from vidflow.shards.files import is_folder_at
+from vidflow.shards.sources.class_folders import walk_videos
 from vidflow.shards.sources.classes import read_lines
 from vidflow.shards.sources.items import SourceItem, SourceList, text_of
 from vidflow.shards.sources.labels import resolve_labels
