@@ -12,7 +12,7 @@ from vidflow.config.fields import LayoutName, Size
 from vidflow.config.heatmap import Heatmap
 from vidflow.config.pipeline import FullFrame, Normalize
 from vidflow.config.skeleton import CompactCrop, SingleCrop, SkeletonSampling
-from vidflow.skeletons.layouts import tells_sides
+from vidflow.skeletons.layouts import check_sides
 
 
 class RGBPosePipeline(BasePipeline):
@@ -53,11 +53,8 @@ class RGBPosePipeline(BasePipeline):
             raise ValueError(f"normalize: rgb needs 3 values, not {len(self.normalize.mean)}")
         if self.heatmap.twice:
             raise ValueError("heatmap.twice: is not for rgb_pose, whose frames come once")
-        if self.flip and self.layout is not None and not tells_sides(self.layout):
-            raise ValueError(
-                "flip: layout does not say which keypoints change places; give its left and right, both [] where all "
-                "lie in the middle"
-            )
+        if self.flip and self.layout is not None:
+            check_sides("flip", self.layout)
         if self.mixing is not None:
             raise ValueError("mixing: is not for rgb_pose, whose two inputs must stay together")
         return self

@@ -17,7 +17,7 @@ from vidflow.config.heatmap import Heatmap
 from vidflow.config.pipeline import CenterCrop, FullFrame, MultiScaleCrop, RandomCrop, RandomResizedCrop
 from vidflow.config.sampling import BinSampling, ClipSampling, DenseSampling, SegmentSampling, UniformSampling
 from vidflow.schema import Frozen
-from vidflow.skeletons.layouts import tells_sides
+from vidflow.skeletons.layouts import check_sides
 
 SkeletonSampling = Annotated[
     BinSampling | ClipSampling | SegmentSampling | UniformSampling | DenseSampling, Field(discriminator="kind")
@@ -166,11 +166,8 @@ class SkeletonPipeline(BasePipeline):
         if self.heatmap is None and self.mixing is not None and self.mixing.cutmix is not None:
             raise ValueError("mixing.cutmix is for pictures; skeletons can be mixed by mixing.mixup")
         mirrors = "flip" if self.flip else "heatmap.twice" if self.heatmap is not None and self.heatmap.twice else ""
-        if mirrors and self.layout is not None and not tells_sides(self.layout):
-            raise ValueError(
-                f"{mirrors}: layout does not say which keypoints change places; give its left and right, both [] "
-                "where all lie in the middle"
-            )
+        if mirrors and self.layout is not None:
+            check_sides(mirrors, self.layout)
         if self.rotate and isinstance(self.normalize, ScreenNormalize) and len(self.rotate) != 1:
             raise ValueError(f"rotate = {list(self.rotate)}: with two coordinates there is one angle")
         return self

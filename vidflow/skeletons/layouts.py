@@ -240,14 +240,21 @@ _MSR = layout_from_edges(
 LAYOUTS: dict[str, SkeletonLayout] = {layout.name: layout for layout in (_COCO, _OPENPOSE, _NTU, _KINECT, _MSR)}
 
 
-def tells_sides(spec: str | Mapping[str, Any]) -> bool:
-    """Whether a config's layout says which keypoints change places in a mirror: a name does, a table with ``left`` and
+def check_sides(option: str, spec: str | Mapping[str, Any]) -> None:
+    """See that a config's layout says which keypoints change places in a mirror: a name does, a table with ``left`` and
     ``right``, which may be empty where all keypoints lie in the middle.
 
-    >>> tells_sides({"num_keypoints": 2, "edges": [[1, 0]]})
-    False
+    Args:
+        option: what mirrors, for the message.
+
+    Raises:
+        ValueError: it does not.
     """
-    return isinstance(spec, str) or {"left", "right"} <= spec.keys()
+    if not isinstance(spec, str) and not {"left", "right"} <= spec.keys():
+        raise ValueError(
+            f"{option}: layout does not say which keypoints change places; give its left and right, both [] where all "
+            "lie in the middle"
+        )
 
 
 def find_layout(spec: str | Mapping[str, Any] | SkeletonLayout) -> SkeletonLayout:
